@@ -1,0 +1,1 @@
+"""Versioned artifacts as a filesystem."""

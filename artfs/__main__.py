@@ -1,0 +1,5 @@
+"""`python -m artfs`."""
+
+from artfs.cli import main
+
+main()

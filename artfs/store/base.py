@@ -1,0 +1,146 @@
+"""What artfs asks of the place that keeps its objects.
+
+A store maps keys (`/`-separated, printable ASCII) to bytes and knows nothing of artifacts.
+All methods block, and may be called from any thread. `tests/contract/test_store.py` is the
+executable form of these obligations; every implementation passes it unchanged.
+"""
+
+from __future__ import annotations
+
+import builtins
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from artfs.errors import ObjectNotFound
+
+BytesLike = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing. `modified` is seconds since the epoch, by the store's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class ObjectReader(ABC):
+    """Random access to one immutable object; closes itself when nobody refers to it."""
+
+    @abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes [offset, offset+length), fewer only at the object's end.
+
+        Raises `Unreachable`, and `ObjectNotFound` if the object is gone meanwhile.
+        """
+
+    @abstractmethod
+    def read_cached(self, offset: int, length: int) -> bytes | None:
+        """The same bytes if they can be had at once, without waiting for a device; else None.
+
+        Called from an event loop: must neither block nor raise.
+        """
+
+    @abstractmethod
+    def prefetch(self, offset: int, length: int) -> None:
+        """Ask for bytes to be at hand soon. A hint: returns early, fails silently."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the reader holds. Idempotent."""
+
+
+class ObjectWriter(ABC):
+    """A new immutable object, written front to back; invisible until `commit`."""
+
+    @abstractmethod
+    def write(self, parts: Sequence[BytesLike]) -> None:
+        """Append the parts in order. Raises `OSError` (ENOSPC) or `Unreachable`."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make the object visible under its key, durably: after it, a reset loses nothing."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Drop the object. Idempotent, and harmless after `commit`."""
+
+
+class Store(ABC):
+    """Bytes by key.
+
+    Objects under a key are written once (`writer`, `put_if_absent`), but for *records*, which
+    `compare_and_set` alone changes. What a write made is durable when the call returns: data and
+    name survive a reset of the machine. A call that fails leaves the old state or the new one.
+    """
+
+    url: str
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises `ObjectNotFound`, `Unreachable`."""
+
+    @abstractmethod
+    def open(self, key: str) -> ObjectReader:
+        """A reader of an immutable object. Raises `ObjectNotFound`, `Unreachable`."""
+
+    @abstractmethod
+    def info(self, key: str) -> ObjectInfo:
+        """Size and time of one object. Raises `ObjectNotFound`, `Unreachable`."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            self.info(key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    @abstractmethod
+    def writer(self, key: str) -> ObjectWriter:
+        """A writer for a key that nobody else writes (its name is random)."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Create the object; of many racing callers exactly one succeeds.
+
+        Raises `AlreadyExists` if the key is taken; then nothing has changed.
+        """
+
+    @abstractmethod
+    def read_record(self, key: str) -> tuple[bytes, str]:
+        """A record's bytes and its revision, an opaque token. Raises `ObjectNotFound`."""
+
+    @abstractmethod
+    def compare_and_set(self, key: str, data: bytes, revision: str | None) -> str:
+        """Replace the record if it still has `revision` (None: if there is none).
+
+        Returns the new revision. Raises `Conflict` if it has another; then nothing has changed.
+        """
+
+    @abstractmethod
+    def delete_record(self, key: str, revision: str) -> None:
+        """Remove a record if it still has `revision`; `Conflict` if not, or if it is gone."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; removing one that is not there is no error."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with `prefix` (ends in `/`, or is empty), by key order."""
+
+    @abstractmethod
+    def list_names(self, prefix: str) -> builtins.list[str]:
+        """The next path components below `prefix` (ends in `/`), of objects and of deeper
+        prefixes alike, sorted, without duplicates."""
+
+    @abstractmethod
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be stored; None where there is no such figure."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections and descriptors. Idempotent."""
