@@ -1,0 +1,67 @@
+"""The name of every object in a store: one layout for directories and buckets."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from artfs.types import ArtifactKey
+
+STORE = "artfs.json"
+PACKS = "packs/"
+PROJECTS = "projects/"
+
+
+def pack(pack_id: bytes) -> str:
+    """`packs/AA/<32 hex digits>`, AA being the first two of them."""
+    name = pack_id.hex()
+    return f"{PACKS}{name[:2]}/{name}"
+
+
+def pack_of(key: str) -> bytes:
+    """The pack id in a pack's key. Raises ValueError for another key."""
+    return bytes.fromhex(key.rpartition("/")[2])
+
+
+def project(entity: str, project_name: str) -> str:
+    """Prefix of a project's artifacts."""
+    return f"{PROJECTS}{entity}/{project_name}/"
+
+
+def artifact(key: ArtifactKey) -> str:
+    """Prefix of everything of one artifact."""
+    return f"{project(key.entity, key.project)}{key.name}/"
+
+
+def artifact_record(key: ArtifactKey) -> str:
+    """The artifact's type and description."""
+    return artifact(key) + "artifact.json"
+
+
+def versions(key: ArtifactKey) -> str:
+    """Prefix of the version records."""
+    return artifact(key) + "versions/"
+
+
+def version(key: ArtifactKey, number: int) -> str:
+    """A version record; ten digits, so that key order is version order."""
+    return f"{versions(key)}{number:010d}.json"
+
+
+def deletion(key: ArtifactKey, number: int) -> str:
+    """The mark that a version is deleted; its record stays, so that no number is used again."""
+    return f"{artifact(key)}deleted/{number:010d}.json"
+
+
+def aliases(key: ArtifactKey) -> str:
+    """Prefix of the alias records."""
+    return artifact(key) + "aliases/"
+
+
+def alias(key: ArtifactKey, name: str) -> str:
+    """An alias record; characters beyond letters, digits and `_.-~` are percent-encoded."""
+    return f"{aliases(key)}{quote(name, safe='')}.json"
+
+
+def alias_of(file_name: str) -> str:
+    """The alias in the last component of an alias record's key."""
+    return unquote(file_name.removesuffix(".json"))

@@ -1,0 +1,117 @@
+"""The JSON records: store, artifact, version, alias. See artfs-format(5), RECORDS."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from artfs.errors import Damaged, UnsupportedFormat
+from artfs.types import BlobRef, Entry, Kind
+
+FORMAT = 1
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class StoreRecord(msgspec.Struct, frozen=True):
+    """`artfs.json`: what kind of store this is, and its random id."""
+
+    format: int
+    id: str
+
+
+class ArtifactRecord(msgspec.Struct, frozen=True):
+    """`artifact.json`: what holds for all versions of an artifact."""
+
+    type: str
+    description: str = ""
+    created: str = ""
+
+
+class RootRecord(msgspec.Struct, frozen=True):
+    """The root directory of a version; hex where `Entry` has bytes."""
+
+    digest: str
+    mode: int
+    mtime_ns: int
+    size: int
+    count: int
+    height: int = 0
+    node: str = ""
+    node_size: int = 0
+    pack: str = ""
+    offset: int = 0
+    stored: int = 0
+
+    @classmethod
+    def of(cls, root: Entry) -> RootRecord:
+        """The record of a root entry."""
+        blob = root.blob
+        if blob is None:
+            return cls(root.digest.hex(), root.mode, root.mtime_ns, 0, 0)
+        return cls(
+            root.digest.hex(), root.mode, root.mtime_ns, root.size, root.count, root.height,
+            blob.digest.hex(), blob.size, blob.pack.hex(), blob.offset, blob.stored,
+        )  # fmt: skip
+
+    def entry(self) -> Entry:
+        """The root entry, with an empty name."""
+        blob = None
+        if self.node:
+            node, pack = bytes.fromhex(self.node), bytes.fromhex(self.pack)
+            blob = BlobRef(node, self.node_size, pack, self.offset, self.stored)
+        return Entry(
+            b"", Kind.DIRECTORY, self.mode, self.mtime_ns, self.size, self.count,
+            bytes.fromhex(self.digest), blob, self.height,
+        )  # fmt: skip
+
+
+class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`versions/N.json`. `commit` is random and made before the first try to write the record: a
+    writer that lost the answer finds its own version by it. `base` is the version that this one
+    was made from, or -1. `stored` is the bytes that were new to the store."""
+
+    format: int = FORMAT
+    version: int
+    commit: str
+    root: RootRecord
+    base: int = -1
+    created: str
+    description: str = ""
+    metadata: dict[str, object] = {}
+    stored: int = 0
+
+    @property
+    def digest(self) -> str:
+        """The version's logical digest, hex."""
+        return self.root.digest
+
+
+class AliasRecord(msgspec.Struct, frozen=True):
+    """`aliases/NAME.json`."""
+
+    version: int
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """The bytes of a record: JSON, one object, a line end."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def decode(data: bytes, kind: type[R], key: str) -> R:
+    """The record in `data`. Raises `Damaged`; of a newer format, `UnsupportedFormat`."""
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+        if head.format > FORMAT:
+            raise UnsupportedFormat(
+                key, f"is written in format {head.format}, this artfs reads up to {FORMAT}",
+                "use a newer artfs",
+            )  # fmt: skip
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Damaged(key, f"cannot be decoded ({error})") from error
+
+
+class _Head(msgspec.Struct):
+    format: int = FORMAT
