@@ -1,0 +1,212 @@
+"""Artifacts, versions and aliases: the small records, and what `latest` means.
+
+`latest` is stored nowhere. Version numbers have no gaps, so the newest one is found by probing:
+doubling steps up from a number known to exist, then bisecting. A deletion is a mark beside the
+record, which stays.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+from artfs.errors import Conflict, NotFound, ObjectNotFound
+from artfs.format import keys, record
+from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
+from artfs.store.base import Store
+from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
+
+
+class Catalog:
+    """The records of a store. Blocking, thread-safe; remembers only what cannot change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._newest_seen: dict[ArtifactKey, int] = {}
+
+    def projects(self) -> list[tuple[str, str]]:
+        """Every (entity, project) that holds an artifact."""
+        found = []
+        for entity in self._store.list_names(keys.PROJECTS):
+            names = self._store.list_names(f"{keys.PROJECTS}{entity}/")
+            found += [(entity, name) for name in names]
+        return found
+
+    def artifacts(self, entity: str, project: str) -> list[ArtifactKey]:
+        """A project's artifacts that have a version, by name."""
+        names = self._store.list_names(keys.project(entity, project))
+        found = [ArtifactKey(entity, project, name) for name in names]
+        return [key for key in found if self._store.exists(keys.version(key, 0))]
+
+    def artifact(self, key: ArtifactKey) -> ArtifactRecord:
+        """An artifact's record. Raises `NotFound`."""
+        try:
+            data, _ = self._store.read_record(keys.artifact_record(key))
+        except ObjectNotFound as error:
+            raise _no_artifact(key) from error
+        return record.decode(data, ArtifactRecord, keys.artifact_record(key))
+
+    def create_artifact(
+        self, key: ArtifactKey, type_: str, description: str = ""
+    ) -> ArtifactRecord:
+        """The artifact's record, made if there is none yet.
+
+        Raises `Conflict` if the artifact has another type.
+        """
+        new = ArtifactRecord(type_, description, now())
+        try:
+            self._store.compare_and_set(keys.artifact_record(key), record.encode(new), None)
+        except Conflict:
+            old = self.artifact(key)
+            if type_ and old.type != type_:
+                raise Conflict(
+                    f"artifact '{key}'", f"has type '{old.type}', not '{type_}'",
+                    "choose another name, or leave the type out",
+                ) from None  # fmt: skip
+            return old
+        return new
+
+    def newest_number(self, key: ArtifactKey) -> int:
+        """The highest version number ever given, or -1."""
+        with self._lock:
+            known = self._newest_seen.get(key, -1)
+        step, low = 1, known
+        while self._store.exists(keys.version(key, low + step)):
+            low, step = low + step, step * 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._store.exists(keys.version(key, middle)):
+                low = middle
+            else:
+                high = middle
+        with self._lock:
+            self._newest_seen[key] = max(low, self._newest_seen.get(key, -1))
+        return low
+
+    def deleted(self, key: ArtifactKey) -> set[int]:
+        """Numbers of the deleted versions."""
+        names = self._store.list_names(keys.artifact(key) + "deleted/")
+        return {int(name.removesuffix(".json")) for name in names}
+
+    def versions(self, key: ArtifactKey) -> list[int]:
+        """Numbers of the versions that can be read, ascending."""
+        gone = self.deleted(key)
+        return [n for n in range(self.newest_number(key) + 1) if n not in gone]
+
+    def latest(self, key: ArtifactKey) -> int:
+        """The newest version that is not deleted. Raises `NotFound` if there is none."""
+        newest = self.newest_number(key)
+        gone = self.deleted(key) if newest >= 0 else set()
+        for number in range(newest, -1, -1):
+            if number not in gone:
+                return number
+        if newest < 0:
+            raise _no_artifact(key)
+        raise NotFound(f"artifact '{key}'", "all its versions are deleted")
+
+    def version(self, key: ArtifactKey, number: int) -> VersionRecord:
+        """A version's record. Raises `NotFound` (also for a deleted one), `Damaged`."""
+        name = keys.version(key, number)
+        try:
+            data = self._store.get(name)
+        except ObjectNotFound as error:
+            if self.newest_number(key) < 0:
+                raise _no_artifact(key) from error
+            raise NotFound(
+                f"{key}:v{number}", "no such version", f"artfs log {key} lists what there is"
+            ) from error
+        if self._store.exists(keys.deletion(key, number)):
+            raise NotFound(f"{key}:v{number}", "was deleted")
+        return record.decode(data, VersionRecord, name)
+
+    def aliases(self, key: ArtifactKey) -> dict[str, int]:
+        """Aliases by name, `latest` not among them."""
+        found = {}
+        for name in self._store.list_names(keys.aliases(key)):
+            try:
+                data, _ = self._store.read_record(keys.aliases(key) + name)
+            except ObjectNotFound:
+                continue  # removed since the listing
+            found[keys.alias_of(name)] = record.decode(data, AliasRecord, name).version
+        return found
+
+    def set_alias(
+        self, key: ArtifactKey, alias: str, number: int, expect: int | None = None
+    ) -> None:
+        """Point an alias at a version, only if it is at `expect` where that is given.
+
+        Raises `InvalidValue`, `NotFound`, `Conflict`.
+        """
+        check_alias(alias)
+        self.version(key, number)
+        name = keys.alias(key, alias)
+        data = record.encode(AliasRecord(number))
+        for _ in range(100):
+            current, revision = self._alias(key, alias)
+            if expect is not None and current != expect:
+                at = "unset" if current is None else f"at v{current}"
+                raise Conflict(f"alias '{key}:{alias}'", f"is {at}, not at v{expect}")
+            if current == number:
+                return
+            try:
+                self._store.compare_and_set(name, data, revision)
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"alias '{key}:{alias}'", "is being moved by others all the time")
+
+    def delete_alias(self, key: ArtifactKey, alias: str) -> None:
+        """Remove an alias. Raises `NotFound`, `InvalidValue`."""
+        check_alias(alias)
+        current, revision = self._alias(key, alias)
+        if current is None or revision is None:
+            raise NotFound(f"alias '{key}:{alias}'", "is not set")
+        self._store.delete_record(keys.alias(key, alias), revision)
+
+    def _alias(self, key: ArtifactKey, alias: str) -> tuple[int | None, str | None]:
+        name = keys.alias(key, alias)
+        try:
+            data, revision = self._store.read_record(name)
+        except ObjectNotFound:
+            return None, None
+        return record.decode(data, AliasRecord, name).version, revision
+
+    def resolve(self, ref: Ref) -> VersionRecord:
+        """The version that a ref names now. Raises `NotFound`."""
+        key = ref.artifact
+        if ref.digest:
+            return self._by_digest(key, ref.digest)
+        number = parse_version(ref.selector)
+        if ref.selector == LATEST:
+            number = self.latest(key)
+        elif number is None:
+            number, _ = self._alias(key, ref.selector)
+            if number is None:
+                if self.newest_number(key) < 0:
+                    raise _no_artifact(key)
+                raise NotFound(
+                    str(ref), "no such alias", f"artfs log {key} lists versions and aliases"
+                )
+        return self.version(key, number)
+
+    def _by_digest(self, key: ArtifactKey, prefix: str) -> VersionRecord:
+        for number in reversed(self.versions(key)):
+            found = self.version(key, number)
+            if found.digest.startswith(prefix):
+                return found
+        raise NotFound(f"{key}@{prefix}", "no version has this digest")
+
+    def record_version(self, key: ArtifactKey, version: VersionRecord) -> None:
+        """Write a version's record: the commit point. Raises `AlreadyExists` if taken."""
+        self._store.put_if_absent(keys.version(key, version.version), record.encode(version))
+
+
+def now() -> str:
+    """The time in UTC as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _no_artifact(key: ArtifactKey) -> NotFound:
+    return NotFound(f"artifact '{key}'", "no such artifact", "artfs ls lists what there is")

@@ -1,0 +1,136 @@
+"""From a finished tree to a version. The write order of artfs-format(5), COMMIT:
+
+1. packs, each synced and under its name (`PackWriter.finish`);
+2. the artifact's record, if it is the first version;
+3. the version record, put if absent: the one commit point;
+4. aliases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from artfs.errors import AlreadyExists, Conflict
+from artfs.format.record import RootRecord, VersionRecord
+from artfs.repo.catalog import now
+from artfs.repo.packing import PackWriter
+from artfs.repo.repository import Repository
+from artfs.types import ArtifactKey, Entry, check_alias
+
+DEFAULT_TYPE = "dataset"
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A commit's outcome; `changed` is False where the content was that of `version` already."""
+
+    version: int
+    changed: bool
+    record: VersionRecord
+
+
+def commit(
+    repository: Repository,
+    key: ArtifactKey,
+    root: Entry,
+    writer: PackWriter,
+    *,
+    commit_id: str,
+    base: int | None = None,
+    type: str = "",  # noqa: A002  # the word of the contract, in API and command line alike
+    description: str = "",
+    metadata: Mapping[str, object] | None = None,
+    aliases: Sequence[str] = (),
+) -> Committed:
+    """Make `root`, whose blobs are in `writer`, the next version of an artifact.
+
+    `commit_id` is random and the same in every try at one commit: where an earlier try's record
+    is there, that version is the answer. With `base`, the commit is refused with `Conflict` unless
+    that is still the newest version (-1: unless there is none).
+    Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
+    """
+    for alias in aliases:
+        check_alias(alias)
+    catalog = repository.catalog
+    newest = catalog.newest_number(key)
+    done = _earlier_try(repository, key, commit_id, base, newest)
+    if done is None:
+        done = _unchanged(repository, key, root, newest, base, type)
+    if done is None:
+        writer.finish()
+        catalog.create_artifact(key, type or ("" if newest >= 0 else DEFAULT_TYPE), description)
+        done = _record(
+            repository, key, newest,
+            VersionRecord(
+                version=0, commit=commit_id, root=RootRecord.of(root), created=now(),
+                base=newest if base is None else base, description=description,
+                metadata=dict(metadata or {}), stored=writer.stored,
+            ), base,
+        )  # fmt: skip
+    for alias in aliases:
+        catalog.set_alias(key, alias, done.version)
+    return done
+
+
+def _earlier_try(
+    repository: Repository, key: ArtifactKey, commit_id: str, base: int | None, newest: int
+) -> Committed | None:
+    first = newest + 1 if base is None else base + 1
+    for number in range(first, newest + 1):
+        version = repository.catalog.version(key, number)
+        if version.commit == commit_id:
+            return Committed(number, True, version)
+    return None
+
+
+def _unchanged(
+    repository: Repository,
+    key: ArtifactKey,
+    root: Entry,
+    newest: int,
+    base: int | None,
+    type_: str,
+) -> Committed | None:
+    if newest < 0:
+        return None
+    catalog = repository.catalog
+    latest = catalog.version(key, catalog.latest(key))
+    if base is not None and base != latest.version:
+        raise _moved_on(key, base, latest.version)
+    if type_:
+        catalog.create_artifact(key, type_)  # refuses another type
+    if latest.digest == root.digest.hex():
+        return Committed(latest.version, False, latest)
+    return None
+
+
+def _record(
+    repository: Repository, key: ArtifactKey, newest: int, draft: VersionRecord, base: int | None
+) -> Committed:
+    number = newest
+    while True:
+        number += 1
+        version = msgspec.structs.replace(draft, version=number)
+        try:
+            repository.catalog.record_version(key, version)
+        except AlreadyExists:
+            # Somebody took the number, or this is our own record whose answer was lost.
+            there = repository.catalog.version(key, number)
+            if there.commit == draft.commit:
+                return Committed(number, True, there)
+            if base is not None:
+                raise _moved_on(key, base, number) from None
+            if there.digest == draft.digest:
+                return Committed(number, False, there)
+            continue
+        return Committed(number, True, version)
+
+
+def _moved_on(key: ArtifactKey, base: int, newest: int) -> Conflict:
+    return Conflict(
+        f"artifact '{key}'",
+        f"moved on to v{newest} since the draft's base v{base}" if base >= 0
+        else f"exists already, up to v{newest}",
+        "the draft is kept; artfs diff shows what changed",
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""What differs between two trees, in time proportional to the difference.
+
+Nodes with one logical digest are not looked into. Renames are found among what was removed and
+added: files and links of equal content, directories of equal digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from artfs.format.node import Child, DirInner, DirLeaf
+from artfs.repo.blobs import Blobs
+from artfs.types import Entry
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One changed path. `change`: A added, D deleted, M modified, T another kind of entry now,
+    R renamed from `old_path`. An added or deleted directory is one difference."""
+
+    path: bytes
+    change: str
+    old: Entry | None = None
+    new: Entry | None = None
+    old_path: bytes = b""
+
+
+def compare(old: Entry, new: Entry, blobs: Blobs) -> list[Difference]:
+    """The differences of two directories by path, ascending."""
+    found = list(_changes(old, new, b"", blobs))
+    return sorted(_with_renames(found), key=lambda d: d.path)
+
+
+def _changes(old: Entry, new: Entry, prefix: bytes, blobs: Blobs) -> Iterator[Difference]:
+    before, after = differing_entries(old, new, blobs)
+    for name in sorted(before.keys() | after.keys()):
+        a, b, path = before.get(name), after.get(name), prefix + name
+        if a is None:
+            yield Difference(path, "A", new=b)
+        elif b is None:
+            yield Difference(path, "D", old=a)
+        elif a.kind != b.kind:
+            yield Difference(path, "T", a, b)
+        elif a.is_dir and a.digest != b.digest:
+            yield from _changes(a, b, path + b"/", blobs)
+        elif not a.is_dir and content_of(a) != content_of(b):
+            yield Difference(path, "M", a, b)
+
+
+def content_of(entry: Entry) -> tuple[int, bytes, bool]:
+    """What a version's digest takes from an entry besides its name."""
+    executable = bool(entry.mode & 0o100) and entry.kind == 1
+    return entry.kind, entry.digest, executable
+
+
+def differing_entries(
+    old: Entry, new: Entry, blobs: Blobs
+) -> tuple[dict[bytes, Entry], dict[bytes, Entry]]:
+    """Entries by name of two directories, without most of those that stand in both alike."""
+    if old.digest == new.digest:
+        return {}, {}
+    before, after = _top(old), _top(new)
+    while before or after:
+        shared = {c.digest for c, _ in before} & {c.digest for c, _ in after}
+        before = [(c, h) for c, h in before if c.digest not in shared]
+        after = [(c, h) for c, h in after if c.digest not in shared]
+        height = max((h for _, h in before + after), default=0)
+        if height == 0:
+            break
+        before, after = _descend(before, height, blobs), _descend(after, height, blobs)
+    return _entries(before, blobs), _entries(after, blobs)
+
+
+_Nodes = list[tuple[Child, int]]
+
+
+def _top(directory: Entry) -> _Nodes:
+    if directory.blob is None:
+        return []
+    return [(Child(directory.blob, directory.digest, 0, 0, 0), directory.height)]
+
+
+def _descend(nodes: _Nodes, height: int, blobs: Blobs) -> _Nodes:
+    result: _Nodes = []
+    for child, h in nodes:
+        if h < height:
+            result.append((child, h))
+            continue
+        node = blobs.node(child.blob)
+        assert isinstance(node, DirInner)
+        result += [(c, h - 1) for c in node.children]
+    return result
+
+
+def _entries(nodes: _Nodes, blobs: Blobs) -> dict[bytes, Entry]:
+    found: dict[bytes, Entry] = {}
+    for child, _ in nodes:
+        node = blobs.node(child.blob)
+        assert isinstance(node, DirLeaf)
+        found.update(zip(node.names, node.entries, strict=True))
+    return found
+
+
+def _with_renames(found: list[Difference]) -> Iterator[Difference]:
+    removed: dict[tuple[int, bytes, bool], list[Difference]] = {}
+    for d in found:
+        if d.change == "D" and d.old is not None and d.old.blob is not None:
+            removed.setdefault(content_of(d.old), []).append(d)
+    renamed: set[bytes] = set()
+    for d in found:
+        if d.change == "A" and d.new is not None and (same := removed.get(content_of(d.new))):
+            origin = same.pop(0)
+            renamed.add(origin.path)
+            yield Difference(d.path, "R", origin.old, d.new, origin.path)
+        elif d.change != "D":
+            yield d
+    yield from (d for d in found if d.change == "D" and d.path not in renamed)

@@ -1,0 +1,150 @@
+"""A version, or a part of one, to a local directory.
+
+What is there already and equal is kept, so an interrupted export goes on where it was; a file
+appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from blake3 import blake3
+
+from artfs.errors import ArtfsError, Damaged, Unsupported
+from artfs.format import walk
+from artfs.repo.blobs import Blobs
+from artfs.repo.reading import children, content, drive
+from artfs.types import Entry, Kind
+
+#: Called with (bytes, files) done since the last call.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+class ExportFailed(ArtfsError):
+    """The target directory does not take what is to be written."""
+
+
+class Export:
+    """Writes entries below a directory. `patterns`: only paths that match one of these globs, or
+    lie below a directory that does; none: everything."""
+
+    def __init__(
+        self, blobs: Blobs, patterns: Sequence[str] = (), progress: Progress | None = None
+    ) -> None:
+        self._blobs = blobs
+        self._patterns = [os.fsencode(p).strip(b"/") for p in patterns]
+        self._progress = progress or (lambda _bytes, _files: None)
+        #: Files written, and files that were there and equal.
+        self.written = 0
+        self.kept = 0
+
+    def run(self, root: Entry, target: str) -> None:
+        """Write a version's tree. Raises `ExportFailed`, `Damaged`, `Unreachable`."""
+        path = os.fsencode(target)
+        try:
+            os.makedirs(path, exist_ok=True)
+            self._children(root, path, b"", selected=not self._patterns)
+            if not self._patterns:
+                _apply_times(root, path)
+        except OSError as error:
+            name = os.fsdecode(error.filename) if error.filename else target
+            hint = "free some space and run it again" if error.errno == errno.ENOSPC else ""
+            raise ExportFailed(name, os.strerror(error.errno or 0), hint) from error
+
+    def _children(self, directory: Entry, path: bytes, below: bytes, selected: bool) -> None:
+        for entry in children(directory, self._blobs):
+            if entry.name in (b".", b"..") or b"/" in entry.name:
+                raise Damaged(os.fsdecode(below + entry.name), "is no name for a file")
+            inner = below + entry.name
+            chosen = selected or any(fnmatch.fnmatchcase(inner, p) for p in self._patterns)
+            target = path + b"/" + entry.name
+            if entry.is_dir:
+                self._directory(entry, target, inner, chosen)
+            elif chosen:
+                self._leaf(entry, target)
+
+    def _directory(self, entry: Entry, target: bytes, inner: bytes, chosen: bool) -> None:
+        if not chosen and not self._may_hold_matches(inner):
+            return
+        info = _lstat(target)
+        if info is None or not stat.S_ISDIR(info.st_mode):
+            if info is not None:
+                os.unlink(target)
+            os.mkdir(target)
+        elif info.st_mode & 0o700 != 0o700:
+            os.chmod(target, 0o700)  # a read-only directory of an earlier run
+        self._children(entry, target, inner + b"/", chosen)
+        if chosen:
+            _apply_times(entry, target)
+
+    def _may_hold_matches(self, inner: bytes) -> bool:
+        # What a pattern says before its first wildcard; a `*` matches `/` too.
+        heads = (re.split(rb"[*?[]", pattern)[0] for pattern in self._patterns)
+        below = inner + b"/"
+        return any(head.startswith(below) or below.startswith(head) for head in heads)
+
+    def _leaf(self, entry: Entry, target: bytes) -> None:
+        if entry.kind == Kind.REFERENCE:
+            raise Unsupported(os.fsdecode(target), "is a reference, which cannot be fetched yet")
+        info = _lstat(target)
+        if entry.kind == Kind.SYMLINK:
+            is_link = info is not None and stat.S_ISLNK(info.st_mode)
+            if not is_link or os.readlink(target) != entry.target:
+                self._replace(target, info, lambda new: os.symlink(entry.target, new))
+            os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        elif info is not None and stat.S_ISREG(info.st_mode) and self._equal(entry, target, info):
+            self.kept += 1
+            _apply_times(entry, target)
+        else:
+            self._replace(target, info, lambda new: self._write(entry, new))
+            self.written += 1
+        self._progress(entry.size, 1)
+
+    @staticmethod
+    def _replace(target: bytes, info: os.stat_result | None, make: Callable[[bytes], None]) -> None:
+        if info is not None and stat.S_ISDIR(info.st_mode):
+            os.rmdir(target)  # only if it is empty: other files are left alone
+        new = target[: target.rindex(b"/")] + b"/.artfs-" + secrets.token_hex(8).encode()
+        try:
+            make(new)
+            os.rename(new, target)
+        except BaseException:
+            if os.path.lexists(new):
+                os.unlink(new)
+            raise
+
+    def _write(self, entry: Entry, path: bytes) -> None:
+        with open(path, "xb", buffering=0) as file:
+            file.writelines(content(entry, self._blobs))
+        _apply_times(entry, path)
+
+    def _equal(self, entry: Entry, path: bytes, info: os.stat_result) -> bool:
+        if info.st_size != entry.size:
+            return False
+        with open(path, "rb") as file:
+            position = 0
+            while position < entry.size:
+                for _, ref in drive(walk.chunks(entry, position, 16 << 20), self._blobs):
+                    if blake3(file.read(ref.size)).digest() != ref.digest:
+                        return False
+                    position += ref.size
+        return True
+
+
+def _lstat(path: bytes) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _apply_times(entry: Entry, path: bytes) -> None:
+    os.chmod(path, entry.mode)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))

@@ -1,0 +1,72 @@
+"""A version's tree for synchronous callers: the API, the command line, threads of a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from artfs.errors import Damaged, NotFound
+from artfs.format import walk
+from artfs.format.build import Steps
+from artfs.repo.blobs import Blobs
+from artfs.types import Entry
+
+T = TypeVar("T")
+
+
+def drive(steps: Steps[T], blobs: Blobs) -> T:
+    """Run a traversal to its end, fetching each node it asks for."""
+    try:
+        ref = next(steps)
+        while True:
+            ref = steps.send(blobs.node(ref))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def children(directory: Entry, blobs: Blobs) -> Iterator[Entry]:
+    """A directory's entries in name order, read as they are asked for."""
+    after = b""
+    while entries := drive(walk.page_by_name(directory, after), blobs):
+        yield from entries
+        after = entries[-1].name
+
+
+def entries(root: Entry, blobs: Blobs, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+    """Every path below a directory with its entry: a directory first, then what is in it."""
+    for entry in children(root, blobs):
+        path = prefix + entry.name
+        yield path, entry
+        if entry.is_dir:
+            yield from entries(entry, blobs, path + b"/")
+
+
+def resolve(root: Entry, path: bytes, blobs: Blobs, what: str = "") -> Entry:
+    """The entry at a path. Raises `NotFound`, naming `what` (a ref) and the path."""
+    entry = drive(walk.resolve(root, path), blobs)
+    if entry is None:
+        shown = path.decode("utf-8", "backslashreplace")
+        raise NotFound(f"{what}/{shown}" if what else shown, "no such path in this version")
+    return entry
+
+
+def content(
+    file: Entry, blobs: Blobs, offset: int = 0, length: int | None = None
+) -> Iterator[bytes]:
+    """A file's bytes [offset, offset+length), in pieces, chunk by chunk.
+
+    Raises `Damaged` naming the file; `ObjectNotFound`; `Unreachable`.
+    """
+    end = file.size if length is None else min(file.size, offset + length)
+    position = offset
+    while position < end:
+        for start, ref in drive(walk.chunks(file, position, min(end - position, 16 << 20)), blobs):
+            try:
+                data = blobs.read(ref)
+            except Damaged as error:
+                name = file.name.decode("utf-8", "backslashreplace")
+                raise Damaged(name, str(error), error.hint) from error
+            piece = data[max(0, position - start) : end - start]
+            position += len(piece)
+            yield piece

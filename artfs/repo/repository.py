@@ -1,0 +1,71 @@
+"""A store opened for use: its records, its blobs, its index of what is stored already."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from artfs.errors import AlreadyExists, NotFound, ObjectNotFound
+from artfs.format import keys, record
+from artfs.format.record import FORMAT, StoreRecord, VersionRecord
+from artfs.repo.blobs import Blobs
+from artfs.repo.catalog import Catalog
+from artfs.repo.known import KnownBlobs
+from artfs.store.base import Store
+from artfs.store.location import open_store
+from artfs.types import Entry
+
+
+class Repository:
+    """`store`, `catalog` (artifacts, versions, aliases), `blobs` (reading), `known` (what is
+    stored where). Thread-safe; close it, or use it as a context manager."""
+
+    def __init__(self, store: Store, store_id: str, cache: Path) -> None:
+        self.store = store
+        self.id = store_id
+        self.catalog = Catalog(store)
+        self.blobs = Blobs(store)
+        self.known = KnownBlobs(cache / store_id / "known.sqlite", store, self.blobs)
+
+    @classmethod
+    def open(cls, url: str, cache: Path, create: bool = False) -> Repository:
+        """The repository at a URL; `cache` is a directory for what can be rebuilt.
+
+        Raises `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`.
+        """
+        store = open_store(url, create=create)
+        try:
+            return cls(store, _store_record(store, create).id, cache)
+        except BaseException:
+            store.close()
+            raise
+
+    def root(self, version: VersionRecord) -> Entry:
+        """The root directory of a version."""
+        return version.root.entry()
+
+    def close(self) -> None:
+        """Release descriptors and connections. Idempotent."""
+        self.known.close()
+        self.blobs.close()
+        self.store.close()
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _store_record(store: Store, create: bool) -> StoreRecord:
+    try:
+        return record.decode(store.get(keys.STORE), StoreRecord, f"{store.url}/{keys.STORE}")
+    except ObjectNotFound:
+        if not create:
+            raise NotFound(store.url, "is not an artfs store", "artfs init makes one") from None
+    new = StoreRecord(FORMAT, uuid.uuid4().hex)
+    try:
+        store.put_if_absent(keys.STORE, record.encode(new))
+    except AlreadyExists:
+        return _store_record(store, create=False)
+    return new
