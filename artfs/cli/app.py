@@ -1,0 +1,179 @@
+"""The command group: settings, error lines, and where the commands are."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import logging
+import os
+import sys
+import tomllib
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from artfs.cli import exits
+from artfs.errors import ArtfsError, Damaged, InvalidValue
+from artfs.repo.repository import Repository
+from artfs.types import ArtifactKey, Ref, parse_artifact, parse_project, parse_ref
+
+#: Command -> module below `artfs.cli` that defines it under its own name.
+_COMMANDS = {
+    "init": "storing", "put": "storing", "get": "storing", "cat": "storing",
+    "ls": "listing", "log": "listing", "show": "listing", "diff": "listing",
+    "alias": "aliases",
+    "mount": "mounts", "draft": "drafts", "drafts": "drafts", "sync": "drafts",
+    "status": "drafts", "umount": "mounts", "completion": "completion",
+}  # fmt: skip
+
+
+class Settings:
+    """What options, environment and configuration file say; the commands' context object."""
+
+    def __init__(
+        self, store: str | None, project: str | None, verbosity: int, as_json: bool
+    ) -> None:
+        config = _config()
+        self.verbosity = verbosity
+        self.as_json = as_json
+        data = _xdg("XDG_DATA_HOME", ".local/share")
+        self.store_url = _setting(store, "store", config) or str(data / "store")
+        self.is_default_store = self.store_url == str(data / "store")
+        self.project = parse_project(_setting(project, "project", config) or "default")
+        cache = _setting(None, "cache_dir", config)
+        self.cache = Path(cache) if cache else _xdg("XDG_CACHE_HOME", ".cache")
+        self.state = _xdg("XDG_STATE_HOME", ".local/state")
+
+    def repository(self, create: bool = False) -> Repository:
+        """The repository of the store set; the default store is made on first use."""
+        create = create or self.is_default_store
+        return Repository.open(self.store_url, self.cache, create=create)
+
+    def ref(self, text: str) -> Ref:
+        """A ref, within the project set."""
+        return parse_ref(text, self.project)
+
+    def artifact(self, text: str) -> ArtifactKey:
+        """An artifact's key, within the project set."""
+        return parse_artifact(text, self.project)
+
+    def say(self, message: str) -> None:
+        """A message for people: to standard error, unless they asked for quiet."""
+        if self.verbosity >= 0:
+            click.echo(message, err=True)
+
+    def result(self, text: str, document: object) -> None:
+        """A command's result: text, or the document as JSON with `--json`."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=1, ensure_ascii=True))
+        elif text:
+            # Names need not be UTF-8: they leave as the bytes they are.
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+            sys.stdout.buffer.flush()
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    base = os.environ.get(variable) or str(Path.home() / fallback)
+    return Path(base) / "artfs"
+
+
+def _config() -> dict[str, object]:
+    path = _xdg("XDG_CONFIG_HOME", ".config") / "config.toml"
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidValue(str(path), str(error)) from error
+
+
+def _setting(option: str | None, name: str, config: dict[str, object]) -> str | None:
+    value = option or os.environ.get(f"ARTFS_{name.upper()}") or config.get(name)
+    return None if value is None else str(value)
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"artfs.cli.{_COMMANDS[name]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--store", metavar="URL", help="Store: a directory, or file:///DIR.")
+@click.option("--project", metavar="P", help="Project, as [ENTITY/]PROJECT.")
+@click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.version_option(package_name="artfs")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    store: str | None,
+    project: str | None,
+    verbose: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Versioned artifacts as a filesystem."""
+    verbosity = -1 if quiet else verbose
+    logging.basicConfig(
+        level=logging.DEBUG if verbosity > 0 else logging.WARNING, format="artfs: %(message)s"
+    )
+    ctx.obj = Settings(store, project, verbosity, as_json)
+
+
+def run() -> NoReturn:
+    """Run the command line and exit with its status."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(exits.USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(exits.FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("artfs: interrupted", err=True)
+        sys.exit(130)
+    except ArtfsError as error:
+        _explain(str(error), error.hint)
+        sys.exit(exits.status_of(error))
+    except OSError as error:
+        sys.exit(_os_error(error))
+    sys.exit(0)
+
+
+def _explain(line: str, hint: str) -> None:
+    click.echo(f"artfs: {line}", err=True)
+    if hint:
+        click.echo(f"       {hint}", err=True)
+    if sys.argv.count("-vv") or sys.argv.count("-v") > 1:
+        traceback.print_exc()
+
+
+def _os_error(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has gone: nothing is wrong, and nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    what = os.fsdecode(error.filename) if error.filename else "artfs"
+    hint = "nothing was committed" if error.errno == errno.ENOSPC else ""
+    _explain(f"{what}: {os.strerror(error.errno or 0)}", hint)
+    return exits.FAILED
+
+
+def damaged_in(ref: object, error: Damaged) -> Damaged:
+    """The error, naming the version in which the damage was met."""
+    return Damaged(str(ref), str(error), error.hint)

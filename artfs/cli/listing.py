@@ -1,0 +1,231 @@
+"""ls, log, show, diff: what is in a store."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from artfs.cli.app import Settings
+from artfs.cli.output import path_text, size_text
+from artfs.format.record import VersionRecord
+from artfs.repo.compare import Difference, compare
+from artfs.repo.reading import children, content, entries, resolve
+from artfs.repo.repository import Repository
+from artfs.types import LATEST, ArtifactKey, Entry, Kind
+
+#: Files larger than this are not compared line by line.
+_PATCH_MAX = 4 << 20
+
+
+def _entry_json(path: bytes, entry: Entry) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "path": path_text(path), "kind": entry.kind.name.lower(), "size": entry.size,
+        "mode": f"{entry.mode:04o}", "mtime_ns": entry.mtime_ns, "digest": entry.digest.hex(),
+    }  # fmt: skip
+    if entry.kind == Kind.SYMLINK:
+        shown["target"] = path_text(entry.target)
+    return shown
+
+
+def _entry_line(path: bytes, entry: Entry, long: bool) -> str:
+    name = path_text(path) + ("/" if entry.is_dir else "")
+    if not long:
+        return name
+    kinds = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK}
+    mode = stat.filemode(kinds.get(entry.kind, stat.S_IFREG) | entry.mode)
+    when = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    arrow = f" -> {path_text(entry.target)}" if entry.kind == Kind.SYMLINK else ""
+    return f"{mode} {entry.size:>12} {when} {name}{arrow}"
+
+
+@click.command()
+@click.argument("ref", required=False)
+@click.argument("path", required=False)
+@click.option("-l", "--long", is_flag=True, help="Modes, sizes, times.")
+@click.option("-R", "--recursive", is_flag=True, help="Everything below, too.")
+@click.pass_obj
+def ls(settings: Settings, ref: str | None, path: str | None, long: bool, recursive: bool) -> None:
+    """List artifacts; versions of NAME; or, of NAME:VERSION, entries."""
+    with settings.repository() as repository:
+        if ref is None:
+            _list_artifacts(settings, repository)
+        elif path is None and ":" not in ref and "@" not in ref:
+            _list_versions(settings, repository, settings.artifact(ref))
+        else:
+            _list_entries(settings, repository, ref, path or "", long, recursive)
+
+
+def _list_artifacts(settings: Settings, repository: Repository) -> None:
+    rows = []
+    for key in repository.catalog.artifacts(*settings.project):
+        newest = repository.catalog.newest_number(key)
+        type_ = repository.catalog.artifact(key).type
+        rows.append({"name": key.name, "type": type_, "newest": f"v{newest}"})
+    text = "\n".join(f"{row['name']}\t{row['type']}\t{row['newest']}" for row in rows)
+    settings.result(text, rows)
+
+
+def _list_versions(settings: Settings, repository: Repository, key: ArtifactKey) -> None:
+    names = _aliases_by_version(repository, key)
+    versions = repository.catalog.versions(key)
+    repository.catalog.latest(key)  # an artifact that is not there is an error, not an empty list
+    rows = [{"version": f"v{n}", "aliases": names.get(n, [])} for n in versions]
+    text = "\n".join(f"v{n}\t{' '.join(names.get(n, []))}".rstrip() for n in versions)
+    settings.result(text, rows)
+
+
+def _list_entries(
+    settings: Settings, repository: Repository, ref: str, path: str, long: bool, recursive: bool
+) -> None:
+    parsed = settings.ref(ref)
+    blobs = repository.blobs
+    root = repository.catalog.resolve(parsed).root.entry()
+    where = path.encode("utf-8", "surrogateescape").strip(b"/")
+    start = resolve(root, where, blobs, str(parsed))
+    if not start.is_dir:
+        found = [(where, start)]
+    elif recursive:
+        found = list(entries(start, blobs))
+    else:
+        found = [(entry.name, entry) for entry in children(start, blobs)]
+    text = "\n".join(_entry_line(p, entry, long) for p, entry in found)
+    settings.result(text, [_entry_json(p, entry) for p, entry in found])
+
+
+def _aliases_by_version(repository: Repository, key: ArtifactKey) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {repository.catalog.latest(key): [LATEST]}
+    for alias, number in sorted(repository.catalog.aliases(key).items()):
+        names.setdefault(number, []).append(alias)
+    return names
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def log(settings: Settings, name: str) -> None:
+    """The history of an artifact, newest version first."""
+    key = settings.artifact(name)
+    with settings.repository() as repository:
+        names = _aliases_by_version(repository, key)
+        rows, lines = [], []
+        for number in reversed(repository.catalog.versions(key)):
+            version = repository.catalog.version(key, number)
+            rows.append(_version_json(version, names.get(number, [])))
+            label = f" ({', '.join(names[number])})" if number in names else ""
+            parent = f"  from v{version.base}" if version.base >= 0 else ""
+            lines.append(
+                f"v{number}{label}  {version.created}  {version.root.count} entries"
+                f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}"
+                + (f"\n    {version.description}" if version.description else "")
+            )
+    settings.result("\n".join(lines), rows)
+
+
+def _version_json(version: VersionRecord, aliases: list[str]) -> dict[str, object]:
+    return {
+        "version": f"v{version.version}", "digest": version.digest, "aliases": aliases,
+        "created": version.created, "base": f"v{version.base}" if version.base >= 0 else None,
+        "entries": version.root.count, "size": version.root.size, "stored": version.stored,
+        "description": version.description, "metadata": version.metadata,
+    }  # fmt: skip
+
+
+@click.command()
+@click.argument("ref")
+@click.pass_obj
+def show(settings: Settings, ref: str) -> None:
+    """Everything known of a version."""
+    parsed = settings.ref(ref)
+    with settings.repository() as repository:
+        version = repository.catalog.resolve(parsed)
+        artifact = repository.catalog.artifact(parsed.artifact)
+        names = _aliases_by_version(repository, parsed.artifact).get(version.version, [])
+    document = {
+        "artifact": parsed.artifact.name, "type": artifact.type,
+        "project": f"{parsed.artifact.entity}/{parsed.artifact.project}", "state": "COMMITTED",
+        **_version_json(version, names), "record": msgspec.to_builtins(version.root),
+    }  # fmt: skip
+    shown = {k: v for k, v in document.items() if k != "record"}
+    text = "\n".join(f"{name}: {_plain(value)}" for name, value in shown.items())
+    settings.result(text, document)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "-"
+    return "-" if value in (None, "", {}) else str(value)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--stat", "as_stat", is_flag=True, help="Sizes, and a line with the sum.")
+@click.option("--patch", is_flag=True, help="Show what changed in text files.")
+@click.pass_obj
+def diff(settings: Settings, a: str, b: str | None, as_stat: bool, patch: bool) -> None:
+    """Changed paths between two versions, or in the draft mounted at A."""
+    if b is None:
+        from artfs.cli.drafts import draft_diff
+
+        draft_diff(settings, a)
+        return
+    first, second = settings.ref(a), settings.ref(b)
+    with settings.repository() as repository:
+        catalog, blobs = repository.catalog, repository.blobs
+        old = catalog.resolve(first).root.entry()
+        new = catalog.resolve(second).root.entry()
+        found = compare(old, new, blobs)
+        lines = [_difference_line(d, as_stat) for d in found]
+        if as_stat:
+            added = sum(1 for d in found if d.change == "A")
+            gone = sum(1 for d in found if d.change == "D")
+            lines.append(f"{len(found)} paths: {added} added, {gone} deleted")
+        if patch:
+            lines += [line for d in found for line in _patch(d, repository)]
+    settings.result("\n".join(lines), [_difference_json(d) for d in found])
+
+
+def _difference_line(d: Difference, sizes: bool) -> str:
+    entry = d.new or d.old
+    slash = "/" if entry is not None and entry.is_dir else ""
+    name = path_text(d.path) + slash
+    if d.change == "R":
+        name = f"{path_text(d.old_path)}{slash} -> {name}"
+    if not sizes:
+        return f"{d.change} {name}"
+    before, after = (e.size if e is not None else 0 for e in (d.old, d.new))
+    return f"{d.change} {name}\t{before} -> {after}"
+
+
+def _difference_json(d: Difference) -> dict[str, object]:
+    return {
+        "change": d.change, "path": path_text(d.path),
+        "old_path": path_text(d.old_path) if d.old_path else None,
+        "old_size": d.old.size if d.old else None, "new_size": d.new.size if d.new else None,
+    }  # fmt: skip
+
+
+def _patch(d: Difference, repository: Repository) -> list[str]:
+    texts = [_text(entry, repository) for entry in (d.old, d.new)]
+    if d.change not in "AMD" or any(text is None for text in texts):
+        return []
+    name = path_text(d.path)
+    old, new = (text or [] for text in texts)
+    return list(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""))
+
+
+def _text(entry: Entry | None, repository: Repository) -> list[str] | None:
+    """A file's lines; [] of no file, None of what is not text."""
+    if entry is None:
+        return []
+    if entry.kind != Kind.FILE or entry.size > _PATCH_MAX:
+        return None
+    data = b"".join(content(entry, repository.blobs))
+    try:
+        return None if b"\0" in data else data.decode().splitlines()
+    except UnicodeDecodeError:
+        return None

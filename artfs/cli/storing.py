@@ -1,0 +1,195 @@
+"""init, put, get, cat: data in and out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from pathlib import Path
+
+import click
+
+from artfs.cli.app import Settings, damaged_in
+from artfs.cli.output import progress, size_text
+from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound, Unsupported
+from artfs.format.record import VersionRecord
+from artfs.repo import ingest
+from artfs.repo.commit import Committed, commit
+from artfs.repo.export import Export
+from artfs.repo.malloc import keep_freed_memory
+from artfs.repo.packing import PackWriter
+from artfs.repo.reading import content, resolve
+from artfs.repo.repository import Repository
+from artfs.types import ArtifactKey, Entry, Kind, Ref, check_alias, check_name
+
+
+@click.command()
+@click.pass_obj
+def init(settings: Settings) -> None:
+    """Make a store."""
+    with settings.repository(create=True) as repository:
+        document = {"store": repository.store.url, "id": repository.id}
+        settings.result(f"store {repository.store.url}", document)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--type", "type_", default="", metavar="T", help="Type of a new artifact.")
+@click.option("--alias", "aliases", multiple=True, metavar="A", help="Point A at the version.")
+@click.option("--metadata", multiple=True, metavar="K=V", help="V is JSON, or else text.")
+@click.option("--description", default="", metavar="D")
+@click.option("--at", metavar="PREFIX", help="Put everything under this path.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches.")
+@click.option("--base", metavar="REF", help="Add to this version instead of replacing all.")
+@click.pass_obj
+def put(
+    settings: Settings,
+    name: str,
+    paths: tuple[str, ...],
+    type_: str,
+    aliases: tuple[str, ...],
+    metadata: tuple[str, ...],
+    description: str,
+    at: str | None,
+    exclude: tuple[str, ...],
+    base: str | None,
+) -> None:
+    """Commit files and directories as a version of NAME."""
+    keep_freed_memory()
+    key = settings.artifact(name)
+    if type_:
+        check_name(type_, "type")
+    for alias in aliases:
+        check_alias(alias)
+    fields = dict(_field(item) for item in metadata)
+    for path in paths:
+        if "://" in path and not Path(path).exists():
+            raise Unsupported(path, "references are not supported by this release")
+    commit_id = uuid.uuid4().hex
+    with settings.repository(create=settings.is_default_store) as repository:
+        old = repository.catalog.resolve(settings.ref(base)) if base else None
+        source = _Source(paths, at, exclude, old)
+        for last in (False, True):
+            try:
+                with PackWriter(repository) as writer:
+                    root = source.store(writer, settings)
+                    done = commit(
+                        repository, key, root, writer, commit_id=commit_id, type=type_,
+                        description=description, metadata=fields, aliases=aliases,
+                    )  # fmt: skip
+                break
+            except ObjectNotFound:
+                # A pack to share blobs with is gone; it is no longer known, so store them anew.
+                if last:
+                    raise
+        _report(settings, key, done)
+
+
+class _Source:
+    """What `put` is to store."""
+
+    def __init__(
+        self,
+        paths: tuple[str, ...],
+        at: str | None,
+        exclude: tuple[str, ...],
+        base: VersionRecord | None,
+    ) -> None:
+        self._paths = paths
+        self._at = at
+        self._exclude = exclude
+        self._base = base
+
+    def store(self, writer: PackWriter, settings: Settings) -> Entry:
+        store_path = writer.repository.store.url
+        with progress("storing", None, settings.verbosity < 0) as step:
+            reader = ingest.Ingest(writer, self._exclude, store_path, step)
+            root = reader.paths(self._paths)
+        if self._at:
+            root = ingest.at_prefix(root, self._at, writer)
+        if self._base is not None:
+            blobs = writer.repository.blobs
+            root = ingest.onto(self._base.root.entry(), root, writer, blobs)
+        return root
+
+
+def _field(item: str) -> tuple[str, object]:
+    name, equals, value = item.partition("=")
+    if not equals or not name:
+        raise InvalidValue(f"metadata '{item}'", "is not of the form KEY=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _report(settings: Settings, key: ArtifactKey, done: Committed) -> None:
+    note = "" if done.changed else " (unchanged)"
+    record = done.record
+    if done.changed:
+        settings.say(
+            f"{record.root.count} entries, {size_text(record.root.size)},"
+            f" {size_text(record.stored)} stored"
+        )
+    settings.result(
+        f"{key}:v{done.version}{note}",
+        {
+            "artifact": key.name, "version": f"v{done.version}", "changed": done.changed,
+            "digest": record.digest, "size": record.root.size, "entries": record.root.count,
+            "stored": record.stored if done.changed else 0,
+        },
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("directory", required=False, metavar="[DIR]")
+@click.option("--path", "patterns", multiple=True, metavar="GLOB", help="Only what matches.")
+@click.pass_obj
+def get(settings: Settings, ref: str, directory: str | None, patterns: tuple[str, ...]) -> None:
+    """Download a version into DIR (default: ./NAME). Equal files are kept."""
+    keep_freed_memory()
+    parsed = settings.ref(ref)
+    with settings.repository() as repository:
+        version = repository.catalog.resolve(parsed)
+        target = directory or f"./{parsed.artifact.name}"
+        total = None if patterns else version.root.size
+        with progress("fetching", total, settings.verbosity < 0) as step:
+            export = Export(repository.blobs, patterns, step)
+            try:
+                export.run(version.root.entry(), target)
+            except Damaged as error:
+                raise damaged_in(parsed, error) from error
+        if patterns and not export.written + export.kept:
+            raise NotFound(f"{parsed} {' '.join(patterns)}", "no path matches")
+    name = f"{parsed.artifact}:v{version.version}"
+    settings.say(f"{export.written} files written, {export.kept} kept")
+    settings.result(
+        target,
+        {"version": name, "directory": target, "written": export.written, "kept": export.kept},
+    )
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("path")
+@click.pass_obj
+def cat(settings: Settings, ref: str, path: str) -> None:
+    """Write the bytes of a file of a version to standard output."""
+    parsed = settings.ref(ref)
+    with settings.repository() as repository:
+        _cat(repository, parsed, path)
+
+
+def _cat(repository: Repository, ref: Ref, path: str) -> None:
+    root = repository.catalog.resolve(ref).root.entry()
+    entry = resolve(root, path.encode("utf-8", "surrogateescape"), repository.blobs, str(ref))
+    if entry.kind != Kind.FILE:
+        raise InvalidValue(f"{ref}/{path}", f"is a {entry.kind.name.lower()}, not a file")
+    try:
+        for piece in content(entry, repository.blobs):
+            sys.stdout.buffer.write(piece)
+    except Damaged as error:
+        raise damaged_in(ref, error) from error
+    sys.stdout.buffer.flush()
