@@ -135,11 +135,13 @@ def cli(
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="artfs", standalone_mode=False)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.UsageError as error:
-        error.show()
+        command = error.ctx.command_path if error.ctx is not None else "artfs"
+        name = command.split()[-1] if " " in command else "usage"
+        _explain(f"{name}: {error.format_message()}", f"{command} --help shows how to use it")
         sys.exit(exits.USAGE)
     except click.ClickException as error:
         error.show()

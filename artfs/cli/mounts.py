@@ -1,0 +1,91 @@
+"""mount, umount: versions as folders."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from artfs.cli.app import Settings
+from artfs.fuse.control import Message
+from artfs.fuse.daemon import Parent
+from artfs.fuse.mount import MountOptions, mount_readonly, start_daemon, unmount
+from artfs.repo.malloc import keep_freed_memory
+from artfs.repo.repository import Repository
+
+_PATIENCE = 60.0
+
+
+def background(settings: Settings, command: list[str], mountpoint: str) -> Message:
+    """Run a mounting command of artfs as a daemon; returns when its mount answers."""
+    argv = ["--store", settings.store_url, "--project", "/".join(settings.project)]
+    log = settings.state / "log" / f"start-{os.getpid()}-{time.time_ns()}.err"
+    try:
+        return start_daemon([*argv, *command, "--foreground"], Path(mountpoint), log)
+    finally:
+        if log.exists() and not log.stat().st_size:
+            log.unlink()
+
+
+@click.command()
+@click.argument("where", nargs=-1, required=True, metavar="[REF] MNT")
+@click.option("--foreground", is_flag=True, help="Stay; log to standard error.")
+@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option("--refresh", type=float, metavar="S", help="New versions show within S seconds.")
+@click.option(
+    "--timeout", type=float, default=_PATIENCE, metavar="S", help="Wait so long for the store."
+)
+@click.option("--ready-fd", type=int, hidden=True)
+@click.pass_obj
+def mount(
+    settings: Settings,
+    where: tuple[str, ...],
+    foreground: bool,
+    allow_other: bool,
+    refresh: float | None,
+    timeout: float,
+    ready_fd: int | None,
+) -> None:
+    """Mount the version REF, or the whole project, read-only on the directory MNT."""
+    if len(where) > 2:
+        raise click.UsageError(f"takes [REF] MNT, not {len(where)} arguments")
+    ref, mountpoint = (None, *where)[-2:]
+    assert mountpoint is not None  # `where` is not empty
+    if not foreground:
+        command = ["mount", *([ref] if ref else []), str(Path(mountpoint).absolute())]
+        command += ["--allow-other"] if allow_other else []
+        command += ["--timeout", str(timeout)]
+        command += ["--refresh", str(refresh)] if refresh is not None else []
+        ready = background(settings, command, mountpoint)
+        settings.result("", ready)
+        return
+    keep_freed_memory()
+    options = MountOptions(
+        state_dir=settings.state,
+        allow_other=allow_other,
+        refresh=2.0 if refresh is None else refresh,
+        patience=timeout,
+        ready_fd=ready_fd,
+    )
+    parsed = settings.ref(ref) if ref else None
+    with opened(settings, ready_fd) as repository:
+        mount_readonly(repository, settings.project, parsed, Path(mountpoint), options)
+
+
+def opened(settings: Settings, ready_fd: int | None) -> Repository:
+    """The repository for a daemon; what keeps it from opening is told to the waiting parent."""
+    try:
+        return settings.repository()
+    except Exception as error:
+        Parent(ready_fd).failed(error)
+        raise
+
+
+@click.command()
+@click.argument("mountpoint", metavar="MNT")
+@click.pass_obj
+def umount(settings: Settings, mountpoint: str) -> None:
+    """Unmount."""
+    unmount(settings.state, Path(mountpoint))
