@@ -1,0 +1,150 @@
+"""Times artfs next to plain ext4, bindfs and squashfuse on the same data, in the same run.
+
+Each figure is the median of --repeat runs; within a repetition the peers take turns, so that a
+noisy minute on the machine meets all of them. Exit status 1 if something that must hold does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench_parts import client, data, peers, report
+
+STEPS = {
+    "small": ["store", "mount", "walk", "read"],
+    "big": ["store", "random", "seq"],
+}
+HAS_WARM = {"walk", "read", "seq"}
+
+
+def drop_caches() -> bool:
+    """Empty the kernel's caches; False where that is not allowed."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        return False
+    return True
+
+
+def measure(step: str, root: Path, source: Path, expected: int) -> float:
+    command = [sys.executable, "-I", client.__file__, step, str(root), str(source)]
+    seconds, count = subprocess.check_output(command, text=True).split()
+    if int(count) != expected:
+        raise RuntimeError(f"{step} of {root} came to {count}, not {expected}")
+    return float(seconds)
+
+
+def bench_store(
+    results: report.Results, dataset: str, peer: peers.Peer, source: Path, cold: bool
+) -> None:
+    for label, commands in peer.stores(dataset).items():
+        peer.forget()
+        drop_caches()
+        if not cold:
+            client.read(str(source))
+        start = time.perf_counter()
+        for command in commands:
+            peers.run(*command)
+        results.add(
+            label.replace("store", f"store {dataset}"), peer.name, time.perf_counter() - start
+        )
+    peer.forget()
+
+
+def bench_read(
+    results: report.Results, dataset: str, step: str, peer: peers.Peer, expected: int
+) -> None:
+    """One step on a fresh mount, so that what a daemon remembers of other steps does not help."""
+    source = peer.base / dataset
+    with peer.mounted(dataset) as (root, _):
+        drop_caches()
+        results.add(f"{step} cold", peer.name, measure(step, root, source, expected))
+        if step in HAS_WARM:
+            results.add(f"{step} warm", peer.name, measure(step, root, source, expected))
+
+
+def bench(
+    args: argparse.Namespace, results: report.Results, dataset: str, able: list[peers.Peer]
+) -> None:
+    source = args.dir / dataset
+    steps = [s for s in STEPS[dataset] if not args.only or {s, dataset} & set(args.only)]
+    total = client.read(str(source))
+    expected = {
+        "walk": client.walk(str(source)),
+        "read": total,
+        "seq": total,
+        "random": client.READS * client.BLOCK,
+    }
+    if "store" in steps:
+        for _ in range(args.repeat):
+            for peer in able:
+                bench_store(results, dataset, peer, source, args.cold_source)
+    for peer in able:
+        if steps != ["store"]:
+            peer.prepare(dataset)
+    for step in [s for s in steps if s != "store"]:
+        for _ in range(args.repeat):
+            for peer in able:
+                if step != "mount":
+                    bench_read(results, dataset, step, peer, expected[step])
+                elif peer.name != "native":
+                    with peer.mounted(dataset) as (_, seconds):
+                        results.add("mount, first ls", peer.name, seconds)
+    for peer in able:
+        peer.forget()
+
+
+def parse() -> argparse.Namespace:
+    words = sorted({*STEPS, *(step for steps in STEPS.values() for step in steps)})
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--dir", type=Path, default=Path("/var/tmp/artfs-bench"))
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--only", action="append", choices=words, help="data set or step; repeatable"
+    )
+    parser.add_argument("--cold-source", action="store_true", help="store from a cold page cache")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all seconds to FILE")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse()
+    args.dir = args.dir.resolve()
+    data.make(args.dir)
+    if not drop_caches():
+        print("note: not root, the page cache cannot be dropped: rows called cold are not")
+    results = report.Results()
+    with tempfile.TemporaryDirectory(prefix="run-", dir=args.dir) as work:
+        able: list[peers.Peer] = []
+        for peer in (kind(args.dir, Path(work)) for kind in peers.ALL):
+            if reason := peer.missing():
+                print(f"skipped {peer.name}: {reason}")
+            else:
+                able.append(peer)
+        for dataset in STEPS:
+            if not args.only or {dataset, *STEPS[dataset]} & set(args.only):
+                bench(args, results, dataset, able)
+        results.peaks = {peer.name: peer.peak for peer in able}
+    print(f"{platform.platform()}, {os.cpu_count()} cores, median of {args.repeat}")
+    print(report.table(results, [peer.name for peer in able]))
+    checks = report.verdicts(results)
+    for text, holds in checks:
+        print("PASS" if holds else "FAIL", text)
+    if args.json:
+        args.json.write_text(
+            json.dumps({"seconds": results.seconds, "peaks": results.peaks}, indent=1)
+        )
+    return 0 if all(holds for _, holds in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

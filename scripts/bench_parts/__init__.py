@@ -1,0 +1,1 @@
+"""The parts of scripts/bench: data sets, filesystems compared, measured loops, report."""

@@ -1,0 +1,45 @@
+"""The two data sets: seeded, so equal on every machine; made once and kept."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+SMALL_FILES = 20_000
+SMALL_DIRS = 200
+BIG_BYTES = 1 << 30
+_MIB = 1 << 20
+
+
+def make(base: Path) -> None:
+    """Make `small` and `big` below base, unless they are there complete."""
+    base.mkdir(parents=True, exist_ok=True)
+    for name, fill in (("small", _fill_small), ("big", _fill_big)):
+        if not (base / name).exists():
+            print(f"making {base / name} …", flush=True)
+            part = base / f"{name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            fill(part)
+            os.sync()
+            part.rename(base / name)
+
+
+def _fill_small(target: Path) -> None:
+    rng = random.Random(20_000)
+    for d in range(SMALL_DIRS):
+        folder = target / f"dir{d:03}"
+        folder.mkdir()
+        for f in range(SMALL_FILES // SMALL_DIRS):
+            # Log-uniform over 1-64 KiB, bent a little so that the total is about 335 MB.
+            size = int(1024 * 64 ** (rng.random() ** 0.9))
+            (folder / f"file{f:03}.bin").write_bytes(rng.randbytes(size))
+
+
+def _fill_big(target: Path) -> None:
+    rng = random.Random(1)
+    with (target / "big.bin").open("wb") as file:
+        for _ in range(BIG_BYTES // _MIB):
+            file.write(rng.randbytes(_MIB))

@@ -1,0 +1,201 @@
+"""The filesystems compared. A peer says why it cannot run, stores a data set, and shows one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run to the end; output goes to a file, as a daemon would keep a pipe open."""
+    with tempfile.TemporaryFile() as log:
+        done = subprocess.run(
+            command, stdout=log, stderr=log, env={**os.environ, **(env or {})}, check=False
+        )
+        if done.returncode:
+            log.seek(0)
+            raise RuntimeError(f"{command} ended with {done.returncode}: {os.fsdecode(log.read())}")
+
+
+def is_mounted(point: Path) -> bool:
+    table = Path("/proc/self/mountinfo").read_text()
+    return any(line.split()[4] == str(point) for line in table.splitlines())
+
+
+def peak_memory(point: Path) -> int:
+    """Bytes at most held by any process whose command line names the mount point."""
+    peak = 0
+    for proc in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(point) in (proc / "cmdline").read_bytes().split(b"\0"):
+                for line in (proc / "status").read_text().splitlines():
+                    if line.startswith("VmHWM:"):
+                        peak = max(peak, int(line.split()[1]) * 1024)
+    return peak
+
+
+class Peer:
+    """One filesystem. `work` is a folder of its own, on the disk where the data sets are."""
+
+    name = ""
+
+    def __init__(self, base: Path, work: Path) -> None:
+        self.base = base
+        self.work = work / self.name
+        self.work.mkdir(parents=True)
+        self.peak = 0
+
+    def missing(self) -> str:
+        """Why this peer cannot be measured here, or an empty string."""
+        return ""
+
+    def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
+        """Ways to store the data set below `work`: label -> commands, timed together."""
+        return {}
+
+    def forget(self) -> None:
+        """Remove what was stored, so that the next repetition stores it anew."""
+        shutil.rmtree(self.work)
+        self.work.mkdir()
+
+    def prepare(self, dataset: str) -> None:
+        """Make ready, untimed, what `mount_command` shows."""
+
+    def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def unmount_command(self, point: Path) -> Sequence[str | Path]:
+        return ["fusermount3", "-u", point]
+
+    @contextlib.contextmanager
+    def mounted(self, dataset: str) -> Iterator[tuple[Path, float]]:
+        """The data set's folder, and the seconds from the command until its first listing."""
+        point = self.work / "mnt"
+        point.mkdir(exist_ok=True)
+        try:
+            start = time.perf_counter()
+            run(*self.mount_command(dataset, point))
+            while not is_mounted(point):
+                time.sleep(0.001)
+                if time.perf_counter() - start > 30:
+                    raise RuntimeError(f"{self.name}: not mounted after 30 s")
+            os.listdir(point)
+            yield point, time.perf_counter() - start
+            self.peak = max(self.peak, peak_memory(point))
+        finally:
+            self._unmount(point)
+
+    def _unmount(self, point: Path) -> None:
+        if is_mounted(point):
+            with contextlib.suppress(RuntimeError):
+                run(*self.unmount_command(point))
+        if is_mounted(point):
+            run("fusermount3", "-uz", point)
+
+
+class Native(Peer):
+    """Plain files on the disk below."""
+
+    name = "native"
+
+    def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
+        copy: list[str | Path] = ["cp", "-r", self.base / dataset, self.work / dataset]
+        if dataset == "small":
+            return {"store": [copy, ["sync"]]}
+        return {"store": [copy], "store + sync": [copy, ["sync"]]}
+
+    @contextlib.contextmanager
+    def mounted(self, dataset: str) -> Iterator[tuple[Path, float]]:
+        yield self.base / dataset, 0.0
+
+
+class Bindfs(Peer):
+    """The least that a passthrough in C costs."""
+
+    name = "bindfs"
+
+    def missing(self) -> str:
+        return "" if shutil.which("bindfs") else "not installed; apt-get install bindfs"
+
+    def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
+        return ["bindfs", "--no-allow-other", self.base / dataset, point]
+
+
+class Squashfuse(Peer):
+    """A read-only packed filesystem in C, on libfuse's path-based interface.
+
+    Its time-outs are raised: with the default of one second a walk of 20,000 files outlives what
+    the kernel remembers of it, and no walk is ever warm.
+    """
+
+    name = "squashfuse"
+    options: Sequence[str] = ("-o", "entry_timeout=3600,attr_timeout=3600")
+
+    def missing(self) -> str:
+        if not shutil.which(self.name):
+            return "not installed; apt-get install squashfuse"
+        return "" if shutil.which("mksquashfs") else "no mksquashfs; apt-get install squashfs-tools"
+
+    def _mksquashfs(self, dataset: str, image: Path) -> list[str | Path]:
+        return ["mksquashfs", self.base / dataset, image, "-noappend", "-quiet", "-no-progress"]
+
+    def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
+        return {"store": [self._mksquashfs(dataset, self.work / f"{dataset}.sqfs")]}
+
+    def prepare(self, dataset: str) -> None:
+        run(*self._mksquashfs(dataset, self.work / f"{dataset}.sqfs"))
+
+    def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
+        return [self.name, *self.options, self.work / f"{dataset}.sqfs", point]
+
+
+class SquashfuseLL(Squashfuse):
+    """The same on libfuse's inode-based interface, whose time-outs are endless anyway."""
+
+    name = "squashfuse_ll"
+    options = ()
+
+    def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
+        return {}
+
+
+class Artfs(Peer):
+    """artfs of this clone, with a store of its own."""
+
+    name = "artfs"
+
+    def __init__(self, base: Path, work: Path) -> None:
+        super().__init__(base, work)
+        for kind in ("state", "cache", "config"):
+            os.environ[f"XDG_{kind.upper()}_HOME"] = str(work / "home" / kind)
+
+    def _artfs(self, *args: str | Path) -> list[str | Path]:
+        return [sys.executable, "-m", "artfs", "--store", self.work / "store", *args]
+
+    def missing(self) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "artfs", "--help"], capture_output=True, check=False
+        )
+        return "" if done.returncode == 0 else "does not run yet (python -m artfs --help fails)"
+
+    def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
+        return {"store": [self._artfs("put", dataset, self.base / dataset)]}
+
+    def prepare(self, dataset: str) -> None:
+        run(*self._artfs("put", dataset, self.base / dataset))
+
+    def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
+        return self._artfs("mount", f"{dataset}:v0", point)
+
+    def unmount_command(self, point: Path) -> Sequence[str | Path]:
+        return self._artfs("umount", point)
+
+
+ALL = (Native, Bindfs, Squashfuse, SquashfuseLL, Artfs)

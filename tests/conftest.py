@@ -1,0 +1,102 @@
+"""What every test gets: deterministic hypothesis, no silent errors, no mounts left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.mounts import artfs_processes, force_unmount, fuse_mounts, kill, why_no_fuse
+
+hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("deterministic")  # --hypothesis-profile=long comes after this
+
+
+def pytest_report_header() -> str:
+    user = "root" if os.geteuid() == 0 else "an ordinary user"
+    return f"artfs: fuse {why_no_fuse() or 'available'}, run by {user}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reason = why_no_fuse()
+    if reason and item.get_closest_marker("fuse"):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run the mount tests: {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Detach what an earlier run that was killed left mounted, and at the end what this one did.
+
+    pytest deletes old temporary directories; it must not descend into a dead mount. A mount whose
+    daemon lives belongs to a session that runs at this moment.
+    """
+    base = tmp_path_factory.getbasetemp()
+    for point in fuse_mounts(base.parent):
+        if not artfs_processes(str(point)):
+            force_unmount(point)
+    yield
+    for point in fuse_mounts(base):
+        force_unmount(point)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_mounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a fuse test no mount and no artfs process of it is left.
+
+    This fixture is set up before those of the test, so it looks after they are torn down.
+    """
+    if not request.node.get_closest_marker("fuse"):
+        yield
+        return
+    tmp_path: Path = request.getfixturevalue("tmp_path")
+    yield
+    mounts = fuse_mounts(tmp_path)
+    pids = artfs_processes(str(tmp_path))
+    for point in mounts:
+        force_unmount(point)
+    kill(pids)
+    assert not mounts, f"left mounted: {mounts}"
+    assert not pids, f"artfs processes left running (killed now): {pids}"
+
+
+class _Errors(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name}: {record.getMessage()}")
+
+
+@pytest.fixture(autouse=True)
+def _no_logged_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An error that is logged and swallowed fails the test, unless marked `expect_errors`."""
+    errors = _Errors()
+    logging.getLogger().addHandler(errors)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(errors)
+    if not request.node.get_closest_marker("expect_errors"):
+        assert not errors.lines, f"logged at ERROR: {errors.lines}"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for this test and the processes it starts; ARTFS_STORE is a directory."""
+    base = tmp_path / "home"
+    base.mkdir()
+    for name in [name for name in os.environ if name.startswith("ARTFS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(base))
+    for kind in ("state", "cache", "config", "data"):
+        monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(base / kind))
+    monkeypatch.setenv("ARTFS_STORE", str(base / "store"))
+    return base
