@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from typing import NewType
+from urllib.parse import quote
 
 import msgspec
 
@@ -129,8 +130,9 @@ def check_alias(value: str) -> str:
         raise InvalidValue(what, "is how a version is named; choose a word")
     if any(c in value for c in "/:@") or not value.isprintable():
         raise InvalidValue(what, "may not hold '/', ':', '@' or control characters")
-    if len(value.encode()) > 128:
-        raise InvalidValue(what, "is longer than 128 bytes")
+    # It is stored percent-encoded, in a name of at most 255 characters.
+    if len(value) > 128 or len(quote(value, safe="")) > 250:
+        raise InvalidValue(what, "is longer than 128 characters, or than some 80 special ones")
     return value
 
 

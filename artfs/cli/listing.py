@@ -10,15 +10,12 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings
-from artfs.cli.output import path_text, size_text
+from artfs.cli.output import PATCH_MAX, as_text, path_text, size_text
 from artfs.format.record import VersionRecord
 from artfs.repo.compare import Difference, compare
 from artfs.repo.reading import children, content, entries, resolve
 from artfs.repo.repository import Repository
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
-
-#: Files larger than this are not compared line by line.
-_PATCH_MAX = 4 << 20
 
 
 def _entry_json(path: bytes, entry: Entry) -> dict[str, object]:
@@ -222,10 +219,7 @@ def _text(entry: Entry | None, repository: Repository) -> list[str] | None:
     """A file's lines; [] of no file, None of what is not text."""
     if entry is None:
         return []
-    if entry.kind != Kind.FILE or entry.size > _PATCH_MAX:
+    if entry.kind != Kind.FILE or entry.size > PATCH_MAX:
         return None
-    data = b"".join(content(entry, repository.blobs))
-    try:
-        return None if b"\0" in data else data.decode().splitlines()
-    except UnicodeDecodeError:
-        return None
+    text = as_text(b"".join(content(entry, repository.blobs)))
+    return None if text is None else text.splitlines()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from artfs.cli.app import Settings
-from artfs.fuse.control import Message
+from artfs.errors import InvalidValue
+from artfs.fuse.control import Message, describe
 from artfs.fuse.daemon import Parent
 from artfs.fuse.mount import MountOptions, mount_readonly, start_daemon, unmount
 from artfs.repo.malloc import keep_freed_memory
-from artfs.repo.repository import Repository
 
 _PATIENCE = 60.0
 
@@ -70,14 +72,17 @@ def mount(
         ready_fd=ready_fd,
     )
     parsed = settings.ref(ref) if ref else None
-    with opened(settings, ready_fd) as repository:
+    with told(ready_fd):
+        repository = settings.repository()
+    with repository:
         mount_readonly(repository, settings.project, parsed, Path(mountpoint), options)
 
 
-def opened(settings: Settings, ready_fd: int | None) -> Repository:
-    """The repository for a daemon; what keeps it from opening is told to the waiting parent."""
+@contextlib.contextmanager
+def told(ready_fd: int | None) -> Iterator[None]:
+    """What keeps a daemon from mounting is told to the parent that waits for it."""
     try:
-        return settings.repository()
+        yield
     except Exception as error:
         Parent(ready_fd).failed(error)
         raise
@@ -85,7 +90,18 @@ def opened(settings: Settings, ready_fd: int | None) -> Repository:
 
 @click.command()
 @click.argument("mountpoint", metavar="MNT")
+@click.option("--discard", "ending", flag_value="discard", help="Throw the draft away.")
+@click.option("--keep", "ending", flag_value="keep", help="Keep the draft uncommitted.")
 @click.pass_obj
-def umount(settings: Settings, mountpoint: str) -> None:
-    """Unmount."""
-    unmount(settings.state, Path(mountpoint))
+def umount(settings: Settings, mountpoint: str, ending: str | None) -> None:
+    """Unmount; a draft is committed first, and its version printed."""
+    path = Path(mountpoint)
+    about = describe(settings.state, path)
+    if about is None or "draft" not in about:
+        if ending and about is not None:
+            raise InvalidValue(f"--{ending}", "is for drafts; this mount is read-only")
+        unmount(settings.state, path)
+        return
+    from artfs.cli.drafts import end_draft
+
+    end_draft(settings, path, about, ending)

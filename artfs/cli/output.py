@@ -10,6 +10,8 @@ from typing import Protocol
 
 #: Work that ends sooner shows no bar.
 _PATIENCE = 2.0
+#: Files larger than this are not compared line by line.
+PATCH_MAX = 4 << 20
 
 
 def size_text(size: int) -> str:
@@ -20,6 +22,22 @@ def size_text(size: int) -> str:
             return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{size} B"
+
+
+def as_text(data: bytes) -> str | None:
+    """The text in a file's bytes; None if they are not text."""
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def age_text(seconds: float) -> str:
+    """A span of time as people say it: 3 h."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def path_text(path: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,6 +12,14 @@ from artfs.types import BlobRef, Entry, Kind
 FORMAT = 1
 
 R = TypeVar("R", bound=msgspec.Struct)
+
+# Checked when a record is decoded: unlike nodes, records have no digest that would give damage
+# away, and a size read from one decides how much memory is asked for.
+_Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Node: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+_Pack: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+_InPack: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
 class StoreRecord(msgspec.Struct, frozen=True):
@@ -32,17 +40,17 @@ class ArtifactRecord(msgspec.Struct, frozen=True):
 class RootRecord(msgspec.Struct, frozen=True):
     """The root directory of a version; hex where `Entry` has bytes."""
 
-    digest: str
-    mode: int
+    digest: _Digest
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
     mtime_ns: int
-    size: int
-    count: int
-    height: int = 0
-    node: str = ""
-    node_size: int = 0
-    pack: str = ""
-    offset: int = 0
-    stored: int = 0
+    size: _Count
+    count: _Count
+    height: _Count = 0
+    node: _Node = ""
+    node_size: _InPack = 0
+    pack: _Pack = ""
+    offset: _InPack = 0
+    stored: _InPack = 0
 
     @classmethod
     def of(cls, root: Entry) -> RootRecord:

@@ -38,7 +38,8 @@ class Blobs:
 
     def read_cached(self, ref: BlobRef) -> bytes | None:
         """The same if it can be had without waiting, else None. Raises `Damaged`."""
-        reader = self._readers.get(ref.pack)
+        with self._lock:
+            reader = self._readers.get(ref.pack)
         if reader is None:
             return None
         stored = reader.read_cached(ref.offset, ref.stored)
@@ -46,12 +47,14 @@ class Blobs:
 
     def node(self, ref: BlobRef) -> Node:
         """A decoded manifest node; waits for the store. Raises as `read`."""
-        found = self._nodes.get(ref.digest)
+        with self._lock:
+            found = self._nodes.get(ref.digest)
         return found if found is not None else self._keep(ref, self.read(ref))
 
     def node_cached(self, ref: BlobRef) -> Node | None:
         """The same if it can be had without waiting, else None. Raises `Damaged`."""
-        found = self._nodes.get(ref.digest)
+        with self._lock:
+            found = self._nodes.get(ref.digest)
         if found is not None:
             return found
         data = self.read_cached(ref)
@@ -90,6 +93,8 @@ class Blobs:
             raise Damaged(f"pack {pack_id.hex()}", f"has only {size} bytes: it is truncated")
         trailer = reader.read(size - pack.TRAILER_SIZE, pack.TRAILER_SIZE)
         offset, length, digest = pack.decode_trailer(pack_id, trailer)
+        if offset + length + pack.TRAILER_SIZE != size:
+            raise Damaged(f"pack {pack_id.hex()}", "its trailer does not fit its size")
         yield from pack.decode_index(pack_id, reader.read(offset, length), digest)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
-from artfs.errors import Conflict, NotFound, ObjectNotFound
+from artfs.errors import Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.store.base import Store
@@ -119,7 +119,10 @@ class Catalog:
             ) from error
         if self._store.exists(keys.deletion(key, number)):
             raise NotFound(f"{key}:v{number}", "was deleted")
-        return record.decode(data, VersionRecord, name)
+        found = record.decode(data, VersionRecord, name)
+        if found.version != number:
+            raise Damaged(name, f"is the record of v{found.version}")
+        return found
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
         """Aliases by name, `latest` not among them."""

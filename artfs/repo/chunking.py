@@ -133,6 +133,7 @@ def _recut(
             end = max(end, ranges.pop()[1])
         if end <= stop < new and stop < old and cuts.has(stop):
             return Splice(start, stop, chunks)
+    ranges.clear()  # cut to the end: nothing is left to do, least of all for a range at the end
     return Splice(start, max(old, start), chunks)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from artfs.errors import AlreadyExists, Conflict
+from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format.record import RootRecord, VersionRecord
 from artfs.repo.catalog import now
 from artfs.repo.packing import PackWriter
@@ -56,7 +56,7 @@ def commit(
     newest = catalog.newest_number(key)
     done = _earlier_try(repository, key, commit_id, base, newest)
     if done is None:
-        done = _unchanged(repository, key, root, newest, base, type)
+        done = _unchanged(repository, key, root, commit_id, newest, base, type)
     if done is None:
         writer.finish()
         catalog.create_artifact(key, type or ("" if newest >= 0 else DEFAULT_TYPE), description)
@@ -78,16 +78,25 @@ def _earlier_try(
 ) -> Committed | None:
     first = newest + 1 if base is None else base + 1
     for number in range(first, newest + 1):
-        version = repository.catalog.version(key, number)
-        if version.commit == commit_id:
+        version = _version(repository, key, number)
+        if version is not None and version.commit == commit_id:
             return Committed(number, True, version)
     return None
+
+
+def _version(repository: Repository, key: ArtifactKey, number: int) -> VersionRecord | None:
+    """A version's record; None of one that is deleted."""
+    try:
+        return repository.catalog.version(key, number)
+    except NotFound:
+        return None
 
 
 def _unchanged(
     repository: Repository,
     key: ArtifactKey,
     root: Entry,
+    commit_id: str,
     newest: int,
     base: int | None,
     type_: str,
@@ -95,13 +104,19 @@ def _unchanged(
     if newest < 0:
         return None
     catalog = repository.catalog
-    latest = catalog.version(key, catalog.latest(key))
-    if base is not None and base != latest.version:
-        raise _moved_on(key, base, latest.version)
+    try:
+        latest = catalog.latest(key)
+    except NotFound:
+        latest = -1  # all of them are deleted
+    if base is not None and base != latest:
+        raise _moved_on(key, base, newest)
     if type_:
         catalog.create_artifact(key, type_)  # refuses another type
-    if latest.digest == root.digest.hex():
-        return Committed(latest.version, False, latest)
+    if latest < 0:
+        return None
+    version = catalog.version(key, latest)
+    if version.digest == root.digest.hex():
+        return Committed(latest, version.commit == commit_id, version)
     return None
 
 
@@ -116,12 +131,12 @@ def _record(
             repository.catalog.record_version(key, version)
         except AlreadyExists:
             # Somebody took the number, or this is our own record whose answer was lost.
-            there = repository.catalog.version(key, number)
-            if there.commit == draft.commit:
+            there = _version(repository, key, number)
+            if there is not None and there.commit == draft.commit:
                 return Committed(number, True, there)
             if base is not None:
                 raise _moved_on(key, base, number) from None
-            if there.digest == draft.digest:
+            if there is not None and there.digest == draft.digest:
                 return Committed(number, False, there)
             continue
         return Committed(number, True, version)

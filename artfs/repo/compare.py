@@ -105,7 +105,7 @@ def _entries(nodes: _Nodes, blobs: Blobs) -> dict[bytes, Entry]:
 def _with_renames(found: list[Difference]) -> Iterator[Difference]:
     removed: dict[tuple[int, bytes, bool], list[Difference]] = {}
     for d in found:
-        if d.change == "D" and d.old is not None and d.old.blob is not None:
+        if d.change == "D" and d.old is not None and (d.old.blob is not None or d.old.target):
             removed.setdefault(content_of(d.old), []).append(d)
     renamed: set[bytes] = set()
     for d in found:

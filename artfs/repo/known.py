@@ -11,14 +11,17 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from artfs.errors import Damaged, ObjectNotFound
 from artfs.format import keys
 from artfs.repo.blobs import Blobs
 from artfs.store.base import Store
 from artfs.types import BlobRef
+
+T = TypeVar("T")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packs (
@@ -61,39 +64,47 @@ class KnownBlobs:
         Ask for many at once: SQLite lets go of the interpreter's lock at each query, and getting
         it back costs more than the query.
         """
-        found: dict[bytes, BlobRef] = {}
-        with self._lock:
-            db = self._open()
+
+        def find(db: sqlite3.Connection) -> dict[bytes, BlobRef]:
+            found: dict[bytes, BlobRef] = {}
             for i in range(0, len(wanted), _QUERY):
                 part = wanted[i : i + _QUERY]
                 rows = db.execute(_FIND % ",".join("?" * len(part)), part)
                 found.update({row[0]: BlobRef(*row) for row in rows})
-        return found
+            return found
 
-    def add(self, pack_id: bytes, blobs: Iterable[BlobRef]) -> None:
+        return self._run(find)
+
+    def add(self, pack_id: bytes, blobs: Sequence[BlobRef]) -> None:
         """Take up the blobs of one pack."""
-        with self._write() as db:
-            db.execute("INSERT OR IGNORE INTO packs (id) VALUES (?)", (pack_id,))
-            (number,) = db.execute("SELECT number FROM packs WHERE id = ?", (pack_id,)).fetchone()
-            db.executemany(
-                "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
-                ((b.digest, b.size, number, b.offset, b.stored) for b in blobs),
-            )
+
+        def add(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.execute("INSERT OR IGNORE INTO packs (id) VALUES (?)", (pack_id,))
+                found = db.execute("SELECT number FROM packs WHERE id = ?", (pack_id,))
+                (number,) = found.fetchone()
+                db.executemany(
+                    "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
+                    ((b.digest, b.size, number, b.offset, b.stored) for b in blobs),
+                )
+
+        self._run(add)
 
     def forget(self, pack_id: bytes) -> None:
         """Drop a pack that is gone, and its blobs."""
-        with self._write() as db:
-            db.execute(
-                "DELETE FROM blobs WHERE pack IN (SELECT number FROM packs WHERE id = ?)",
-                (pack_id,),
-            )
-            db.execute("DELETE FROM packs WHERE id = ?", (pack_id,))
+
+        def forget(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                number = "(SELECT number FROM packs WHERE id = ?)"
+                db.execute(f"DELETE FROM blobs WHERE pack IN {number}", (pack_id,))
+                db.execute("DELETE FROM packs WHERE id = ?", (pack_id,))
+
+        self._run(forget)
 
     def is_cheap(self) -> bool:
         """Whether the store is small enough to `refresh` before every commit."""
-        with self._lock:
-            row = self._open().execute("SELECT count(*) FROM packs").fetchone()
-        return int(row[0]) < CHEAP_LISTING
+        count = self._run(lambda db: db.execute("SELECT count(*) FROM packs").fetchone())
+        return int(count[0]) < CHEAP_LISTING
 
     def refresh(self) -> None:
         """Read the indexes of packs stored by others; forget packs that are gone.
@@ -101,8 +112,7 @@ class KnownBlobs:
         Raises `Unreachable`. A damaged pack is passed over: nothing will be reused from it.
         """
         there = {keys.pack_of(info.key) for info in self._store.list(keys.PACKS)}
-        with self._lock:
-            known = {row[0] for row in self._open().execute("SELECT id FROM packs")}
+        known = self._run(lambda db: {row[0] for row in db.execute("SELECT id FROM packs")})
         for pack_id in known - there:
             self.forget(pack_id)
         for pack_id in there - known:
@@ -114,31 +124,29 @@ class KnownBlobs:
         except (Damaged, ObjectNotFound):
             return []
 
-    def _open(self) -> sqlite3.Connection:
-        if self._db is None:
-            try:
-                self._db = _connect(self._path)
-            except (sqlite3.DatabaseError, OSError):
-                with contextlib.suppress(OSError):
-                    self._path.unlink(missing_ok=True)
-                try:
-                    self._db = _connect(self._path)
-                except (sqlite3.DatabaseError, OSError):
-                    # No place to keep it: the index of this process alone.
-                    self._db = _connect(Path(":memory:"))
-        return self._db
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Do it, whatever the state of the file: a damaged one is made anew; where none can be
+        kept (no room, no right, held too long by others) this process has an index of its own."""
         with self._lock:
-            db = self._open()
-            db.execute("BEGIN IMMEDIATE")
             try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+                return operation(self._open(self._path))
+            except (sqlite3.Error, OSError) as error:
+                self.close()
+                if not _is_damage(error):
+                    return operation(self._open(_NOWHERE))
+            try:
+                # With its companions, which must not be taken for the new file's.
+                for end in ("", "-wal", "-shm"):
+                    self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+                return operation(self._open(self._path))
+            except (sqlite3.Error, OSError):
+                self.close()
+                return operation(self._open(_NOWHERE))
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = _connect(path)
+        return self._db
 
     def close(self) -> None:
         """Close the file. Idempotent; the next use opens it again."""
@@ -148,13 +156,39 @@ class KnownBlobs:
                 self._db = None
 
 
+_NOWHERE = Path(":memory:")
+_NO_DAMAGE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+}  # fmt: skip
+
+
+def _is_damage(error: Exception) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return isinstance(error, sqlite3.Error) and code & 0xFF not in _NO_DAMAGE
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    if str(path) != ":memory:":
+    if path != _NOWHERE:
         path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=OFF")  # a torn index is found by the check and rebuilt
+        # A reset may lose what was added last, but must not mix old pages with new ones: a row
+        # with the wrong pack would become part of a version.
+        db.execute("PRAGMA synchronous=NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
             raise sqlite3.DatabaseError("written by another artfs")

@@ -93,8 +93,8 @@ class PackWriter:
 
     def _close(self, kind: BlobKind) -> None:
         target = self._open.pop(kind)
-        target.close()
         self._done.append(target)
+        target.close()
 
     def settle(self) -> None:
         """Make what was stored so far readable (and durable). Raises as `finish`."""
@@ -111,17 +111,19 @@ class PackWriter:
         """
         self.settle()
         self._thread.shutdown()
-        for pack_id in self._reused:
-            if not self.repository.store.exists(keys.pack(pack_id)):
-                self._known.forget(pack_id)
-                raise ObjectNotFound(keys.pack(pack_id))
+        exists = self.repository.store.exists
+        gone = sorted(pack_id for pack_id in self._reused if not exists(keys.pack(pack_id)))
+        for pack_id in gone:
+            self._known.forget(pack_id)
+        if gone:
+            raise ObjectNotFound(keys.pack(gone[0]))
         for target in self._done:
             self._known.add(target.id, [ref for _, ref in target.blobs])
 
     def abort(self) -> None:
         """Give up; unfinished packs are dropped. Idempotent, and harmless after `finish`."""
         self._thread.shutdown(cancel_futures=True)
-        for target in self._open.values():
+        for target in (*self._done, *self._open.values()):
             target.abort()
         self._open.clear()
 
@@ -148,6 +150,7 @@ class _OpenPack:
         self._parts: list[BytesLike] = [pack.HEADER]
         self._pending = 0
         self._jobs: list[Future[None]] = []
+        self._failed = False
 
     def append(self, kind: BlobKind, stored: BytesLike, digest: bytes, size: int) -> BlobRef:
         ref = BlobRef(digest, size, self.id, self.offset, len(stored))
@@ -172,10 +175,15 @@ class _OpenPack:
                 job.result()
 
     def _write(self, parts: list[BytesLike]) -> None:
+        # After a failure nothing more is written: what follows a gap makes no pack.
         try:
-            if self._writer is None:
-                self._writer = self._repository.store.writer(keys.pack(self.id))
-            self._writer.write(parts)
+            if not self._failed:
+                if self._writer is None:
+                    self._writer = self._repository.store.writer(keys.pack(self.id))
+                self._writer.write(parts)
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             self._room.release()
 
@@ -185,8 +193,8 @@ class _OpenPack:
         self._jobs.append(self._thread.submit(self._commit))
 
     def _commit(self) -> None:
-        assert self._writer is not None
-        self._writer.commit()
+        if self._writer is not None and not self._failed:
+            self._writer.commit()
 
     def wait(self) -> None:
         for job in self._jobs:

@@ -1,0 +1,221 @@
+"""Nodes and chunks for the event loop: at once where they are at hand, else from a thread.
+
+Belongs to the event loop; threads run `artfs.repo.Blobs` and nothing of this module's state. All
+that it returns has been checked against its digest. Every wait ends: after `timeout` seconds with
+`Unreachable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
+
+import trio
+
+from artfs.aio.generations import Generations
+from artfs.aio.readahead import ReadAhead
+from artfs.aio.threads import Hints, run_retrying
+from artfs.errors import ArtfsError, Damaged, ObjectNotFound
+from artfs.format import blob, keys
+from artfs.format.build import Steps
+from artfs.format.node import Node
+from artfs.repo.blobs import Blobs
+from artfs.types import BlobRef
+
+T = TypeVar("T")
+
+#: Bytes that are read and hashed in the event loop if the page cache has them: at 2 GB/s as long
+#: as a thread takes to start. A bigger read goes to a thread also to let the other core hash.
+_INLINE = 192 << 10
+#: Chunks are kept a moment: the kernel asks for pieces that begin and end inside a chunk.
+_RECENT_BYTES = 32 << 20
+
+
+class DamagedBlob(Damaged):
+    """A blob whose bytes in a pack are not what they must be, or are gone."""
+
+    def __init__(self, ref: BlobRef, why: str) -> None:
+        super().__init__(f"blob {ref.digest.hex()} in {keys.pack(ref.pack)}", why)
+        self.ref = ref
+
+
+Buffer: TypeAlias = bytes | memoryview
+Outcome: TypeAlias = bytes | DamagedBlob
+
+
+class _Flight:
+    """Chunks being read: whoever wants one of them too waits for `done`."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.outcomes: dict[bytes, Outcome] = {}
+        self.failure: ArtfsError | None = None
+
+
+class Fetcher:
+    """Reads one store's blobs for a mount."""
+
+    def __init__(self, blobs: Blobs, timeout: float = 60.0) -> None:
+        self._blobs = blobs
+        self._timeout = timeout
+        self._recent: Generations[bytes, bytes] = Generations(_RECENT_BYTES)
+        self._flights: dict[bytes, _Flight] = {}
+        self._hints = Hints()
+        self._ahead = ReadAhead(self._prefetch)
+
+    async def drive(self, steps: Steps[T]) -> T:
+        """Run a traversal to its end, fetching each node it asks for.
+
+        Raises `DamagedBlob`, `Unreachable`.
+        """
+        try:
+            ref = next(steps)
+            while True:
+                ref = steps.send(self._node_at_hand(ref) or await self._node(ref))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _node_at_hand(self, ref: BlobRef) -> Node | None:
+        try:
+            return self._blobs.node_cached(ref)
+        except Damaged as error:
+            raise DamagedBlob(ref, error.why) from error
+
+    async def _node(self, ref: BlobRef) -> Node:
+        try:
+            return await run_retrying(self._timeout, "manifest", self._blobs.node, ref)
+        except (Damaged, ObjectNotFound) as error:
+            raise DamagedBlob(ref, error.why) from error
+
+    def at_hand(self, ref: BlobRef) -> bytes | None:
+        """A chunk's bytes if they can be had without waiting. Raises `DamagedBlob`."""
+        try:
+            return self._recent.get(ref.digest) or self._blobs.read_cached(ref)
+        except Damaged as error:
+            raise DamagedBlob(ref, error.why) from error
+
+    async def chunk(self, ref: BlobRef, *, keep: bool = True) -> bytes:
+        """A chunk's bytes; `keep` them for a moment if they will be asked for again.
+
+        Raises `DamagedBlob`, `Unreachable`.
+        """
+        recent = self._recent.get(ref.digest)
+        if recent is not None:
+            return recent
+        data = self.at_hand(ref)
+        if data is None:
+            [data] = await self._fetch([ref], keep)
+        elif keep:
+            self._recent.put(ref.digest, data, len(data))
+        return data
+
+    async def joined(self, refs: Sequence[BlobRef]) -> Buffer:
+        """The bytes of several chunks, one after the other. Raises `DamagedBlob`, `Unreachable`."""
+        if len(refs) == 1:
+            return await self.chunk(refs[0])
+        if sum(ref.stored for ref in refs) <= _INLINE:
+            return b"".join([await self.chunk(ref) for ref in refs])
+        return await run_retrying(self._timeout, "store", self._spans, refs)
+
+    async def _fetch(self, refs: Sequence[BlobRef], keep: bool) -> list[bytes]:
+        outcomes: dict[bytes, Outcome] = {}
+        own: dict[bytes, BlobRef] = {}
+        others: list[tuple[BlobRef, _Flight]] = []
+        for ref in refs:
+            recent, flight = self._recent.get(ref.digest), self._flights.get(ref.digest)
+            if recent is not None:
+                outcomes[ref.digest] = recent
+            elif flight is not None:
+                others.append((ref, flight))
+            else:
+                own[ref.digest] = ref
+        if own:
+            outcomes |= await self._fly(list(own.values()), keep)
+        for ref, flight in others:
+            outcomes[ref.digest] = await self._join(ref, flight)
+        return [_data(outcomes[ref.digest]) for ref in refs]
+
+    async def _fly(self, refs: list[BlobRef], keep: bool) -> dict[bytes, Outcome]:
+        flight = _Flight()
+        for ref in refs:
+            self._flights[ref.digest] = flight
+        try:
+            flight.outcomes = await run_retrying(self._timeout, "store", self._read, refs)
+        except ArtfsError as error:
+            flight.failure = error
+            raise
+        finally:
+            for ref in refs:
+                del self._flights[ref.digest]
+            flight.done.set()
+        if keep:
+            for digest, outcome in flight.outcomes.items():
+                if isinstance(outcome, bytes):
+                    self._recent.put(digest, outcome, len(outcome))
+        return flight.outcomes
+
+    async def _join(self, ref: BlobRef, flight: _Flight) -> Outcome:
+        await flight.done.wait()
+        if flight.failure is not None:
+            raise flight.failure
+        outcome = flight.outcomes.get(ref.digest)
+        # None: the task that read it was cancelled.
+        return outcome if outcome is not None else await self.chunk(ref)
+
+    def _read(self, refs: list[BlobRef]) -> dict[bytes, Outcome]:
+        """Runs in a thread. A damaged chunk must not fail those who want its neighbours."""
+        outcomes: dict[bytes, Outcome] = {}
+        for ref in refs:
+            try:
+                outcomes[ref.digest] = self._blobs.read(ref)
+            except (Damaged, ObjectNotFound) as error:
+                outcomes[ref.digest] = DamagedBlob(ref, error.why)
+        return outcomes
+
+    def _spans(self, refs: Sequence[BlobRef]) -> Buffer:
+        """Runs in a thread. Chunks that are neighbours in a pack are read at once, and not copied
+        again if they are stored as they are: at 1 GB/s every copy counts."""
+        parts: list[Buffer] = []
+        at = 0
+        while at < len(refs):
+            stop = at + 1
+            while stop < len(refs) and _adjacent(refs[stop - 1], refs[stop]):
+                stop += 1
+            parts += self._span(refs[at:stop])
+            at = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _span(self, refs: Sequence[BlobRef]) -> list[Buffer]:
+        start, end = refs[0].offset, refs[-1].offset + refs[-1].stored
+        try:
+            data = memoryview(self._blobs.reader(refs[0].pack).read(start, end - start))
+        except ObjectNotFound as error:
+            raise DamagedBlob(refs[0], error.why) from error
+        parts: list[Buffer] = []
+        for ref in refs:
+            stored = data[ref.offset - start : ref.offset - start + ref.stored]
+            try:
+                parts.append(blob.decode(ref, stored))
+            except Damaged as error:
+                raise DamagedBlob(ref, error.why) from error
+        if all(ref.stored == ref.size for ref in refs):
+            return [data]
+        return parts
+
+    def walked(self, ref: BlobRef, *, whole_file: bool = False) -> None:
+        """A chunk is about to be read: read ahead if this goes on along its pack."""
+        self._ahead.walked(ref, whole_file=whole_file)
+
+    def _prefetch(self, ref: BlobRef, length: int) -> bool:
+        return self._hints.give(self._blobs.prefetch, ref, length)
+
+
+def _adjacent(one: BlobRef, other: BlobRef) -> bool:
+    return one.pack == other.pack and one.offset + one.stored == other.offset
+
+
+def _data(outcome: Outcome) -> bytes:
+    if isinstance(outcome, DamagedBlob):
+        raise outcome
+    return outcome

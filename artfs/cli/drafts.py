@@ -1,0 +1,306 @@
+"""draft, drafts, sync, status: edit versions with ordinary tools."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from pathlib import Path
+
+import click
+
+from artfs.aio.fetch import Fetcher
+from artfs.cli.app import Settings
+from artfs.cli.mounts import background, told
+from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
+from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
+from artfs.format import walk
+from artfs.fuse.control import Message, call, describe
+from artfs.fuse.mount import MountOptions, serve, unmount
+from artfs.repo.malloc import keep_freed_memory
+from artfs.repo.reading import content, drive
+from artfs.repo.repository import Repository
+from artfs.types import Entry, Kind, check_name, parse_project
+from artfs.vfs.draft.control import control_handlers
+from artfs.vfs.draft.state import (
+    Draft,
+    create_draft,
+    discard_draft,
+    list_drafts,
+    open_draft,
+    read_draft,
+)
+from artfs.vfs.draft.tree import DraftTree
+
+#: A commit may upload for as long as this; the daemon goes on even if the command gives up.
+COMMIT_PATIENCE = 24 * 3600.0
+_COMMIT_ON = {"both": "unmount,sync", "sync": "sync", "unmount": "unmount"}
+
+
+@click.command()
+@click.argument("where", nargs=-1, required=True, metavar="[REF] MNT")
+@click.option("--new", is_flag=True, help="Start from nothing; REF is the artifact's name.")
+@click.option("--type", "type_", default="", metavar="T", help="Type of a new artifact.")
+@click.option("--resume", metavar="ID", help="Go on with a draft that is there; no REF.")
+@click.option("--commit-on", type=click.Choice(list(_COMMIT_ON)), default="both", show_default=True)
+@click.option("--description", default="", metavar="D", help="Of the version to be.")
+@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option("--foreground", is_flag=True, help="Stay; log to standard error.")
+@click.option("--ready-fd", type=int, hidden=True)
+@click.pass_obj
+def draft(
+    settings: Settings,
+    where: tuple[str, ...],
+    new: bool,
+    type_: str,
+    resume: str | None,
+    commit_on: str,
+    description: str,
+    allow_other: bool,
+    foreground: bool,
+    ready_fd: int | None,
+) -> None:
+    """Mount a draft over the version REF on the directory MNT."""
+    if len(where) != (1 if resume else 2):
+        raise click.UsageError("takes REF MNT, or --resume ID MNT")
+    if resume and new:
+        raise click.UsageError("--new and --resume exclude each other")
+    if type_:
+        check_name(type_, "type")
+    ref, mountpoint = (None, *where)[-2:]
+    assert mountpoint is not None  # `where` is not empty
+    if not foreground:
+        command = ["draft", *([ref] if ref else []), str(Path(mountpoint).absolute())]
+        command += ["--new"] if new else []
+        command += ["--type", type_] if type_ else []
+        command += ["--resume", resume] if resume else []
+        command += ["--commit-on", commit_on, "--description", description]
+        command += ["--allow-other"] if allow_other else []
+        if resume:
+            settings.store_url = read_draft(settings.state, resume).store
+        ready = background(settings, command, mountpoint)
+        settings.say(f"draft {ready['draft']} of {ready['artifact']} on {mountpoint}")
+        settings.result("", ready)
+        return
+    keep_freed_memory()
+    options = MountOptions(state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd)
+    with told(ready_fd):
+        repository = settings.repository()
+        current = _opened(settings, repository, ref, resume, new, type_, description)
+    with repository:
+        _serve(repository, current, Path(mountpoint), _COMMIT_ON[commit_on], options, not resume)
+
+
+def _opened(
+    settings: Settings,
+    repository: Repository,
+    ref: str | None,
+    resume: str | None,
+    new: bool,
+    type_: str,
+    description: str,
+) -> Draft:
+    if resume:
+        return open_draft(settings.state, resume, repository)
+    assert ref is not None  # the command line was checked
+    if new:
+        key = settings.artifact(ref)
+        if type_ and repository.catalog.newest_number(key) >= 0:
+            repository.catalog.create_artifact(key, type_)  # refuses another type
+        return create_draft(settings.state, repository, key, None, type_, description)
+    parsed = settings.ref(ref)
+    base = repository.catalog.resolve(parsed)
+    return create_draft(settings.state, repository, parsed.artifact, base, "", description)
+
+
+def _serve(
+    repository: Repository,
+    current: Draft,
+    mountpoint: Path,
+    commit_on: str,
+    options: MountOptions,
+    is_new: bool,
+) -> None:
+    record = current.record
+    about: Message = {
+        "store": record.store, "project": f"{record.entity}/{record.project}",
+        "artifact": record.name, "draft": record.id, "commit_on": commit_on,
+    }  # fmt: skip
+    fetcher = Fetcher(repository.blobs, options.patience)
+    tree = DraftTree(current, fetcher, os.geteuid(), os.getegid(), commit_on)
+
+    async def end() -> None:
+        # Why a commit failed is logged, and in draft.json for `artfs drafts` to show.
+        with contextlib.suppress(ArtfsError):
+            await tree.finish()
+
+    try:
+        serve(
+            tree, mountpoint, options, control_handlers(tree), end,
+            about=about, store=record.store,
+        )  # fmt: skip
+    except (MountFailed, InUse, NotFound):
+        if is_new:
+            current.discard()  # it was never mounted: nothing is in it
+        raise
+
+
+def end_draft(settings: Settings, mountpoint: Path, about: Message, ending: str | None) -> None:
+    """Unmount a draft: commit, keep or discard it; print what became of it."""
+    commits = ending is None and "unmount" in str(about["commit_on"])
+    mode = ending or ("commit" if commits else "keep")
+    try:
+        answer = call(settings.state, mountpoint, {"do": "stop", "mode": mode}, COMMIT_PATIENCE)
+    except Unreachable:
+        unmount(settings.state, mountpoint)
+        raise Unreachable(
+            str(mountpoint), "its daemon is gone; the mount is cleared and the draft kept",
+            f"artfs draft --resume {about['draft']} MNT goes on with it",
+        ) from None  # fmt: skip
+    unmount(settings.state, mountpoint, COMMIT_PATIENCE)
+    if mode == "discard":
+        settings.result("discarded", {"draft": about["draft"], "discarded": True})
+        return
+    record = read_draft(settings.state, str(about["draft"]))
+    if record.error:
+        raise ArtfsError(f"draft {record.id}", record.error, "artfs drafts shows it")
+    if mode == "keep":
+        settings.result(f"draft {record.id} kept", {"draft": record.id, "kept": True})
+        return
+    _print_version(settings, record.name, {**answer, "version": record.base})
+
+
+def _print_version(settings: Settings, name: str, answer: Message) -> None:
+    for path in answer.get("left_out", []):
+        settings.say(f"left out, as no version can hold it: {path}")
+    version = answer["version"]
+    changed = bool(answer["changed"])
+    if version is None or int(version) < 0:
+        settings.result("unchanged", {"artifact": name, "version": None, "changed": False})
+        return
+    text = f"{name}:v{version}" + ("" if changed else " (unchanged)")
+    settings.result(text, {"artifact": name, "version": f"v{version}", "changed": changed})
+
+
+@click.command()
+@click.argument("mountpoint", metavar="MNT")
+@click.option("--description", metavar="D", help="Of the version.")
+@click.pass_obj
+def sync(settings: Settings, mountpoint: str, description: str | None) -> None:
+    """Commit the draft mounted on MNT and go on; prints the version."""
+    path = Path(mountpoint)
+    about = _about_draft(settings, path)
+    request = {"do": "sync", "description": description}
+    answer = call(settings.state, path, request, COMMIT_PATIENCE)
+    if not answer["changed"]:
+        answer_text = "unchanged"
+        for left in answer["left_out"]:
+            settings.say(f"left out, as no version can hold it: {left}")
+        settings.result(answer_text, {"artifact": about["artifact"], "changed": False})
+        return
+    _print_version(settings, str(about["artifact"]), answer)
+
+
+def _about_draft(settings: Settings, mountpoint: Path) -> Message:
+    about = describe(settings.state, mountpoint)
+    if about is None or "draft" not in about:
+        raise InvalidValue(str(mountpoint), "is a read-only mount, not a draft")
+    return about
+
+
+@click.command()
+@click.argument("mountpoint", metavar="MNT")
+@click.pass_obj
+def status(settings: Settings, mountpoint: str) -> None:
+    """What the draft mounted on MNT has changed: A added, M modified, D deleted, R renamed."""
+    path = Path(mountpoint)
+    _about_draft(settings, path)
+    found = call(settings.state, path, {"do": "status"}, COMMIT_PATIENCE)
+    base = f"v{found['base']}" if found["base"] >= 0 else "nothing"
+    lines = [f"draft {found['draft']} of {found['artifact']} over {base}"]
+    if found["newest"] is not None and found["newest"] > found["base"]:
+        lines.append(f"{found['artifact']} has moved on to v{found['newest']}")
+    lines += [_change_line(change) for change in found["changes"]]
+    lines += [f"? {left}  (left out: no version can hold it)" for left in found["left_out"]]
+    lines.append(f"{len(found['changes'])} changes, {size_text(found['bytes'])} written")
+    if found["error"]:
+        lines.append(f"last commit failed: {found['error']}")
+    settings.result("\n".join(lines), found)
+
+
+def _change_line(change: Message) -> str:
+    slash = "/" if change["is_dir"] else ""
+    origin = f"{change['old_path']}{slash} -> " if change["change"] == "R" else ""
+    return f"{change['change']} {origin}{change['path']}{slash}\t{size_text(change['size'])}"
+
+
+@click.command()
+@click.option("--discard", "unwanted", multiple=True, metavar="ID", help="Delete this draft.")
+@click.pass_obj
+def drafts(settings: Settings, unwanted: tuple[str, ...]) -> None:
+    """List all drafts: id, artifact, base, age, size, state, last error."""
+    for draft_id in unwanted:
+        discard_draft(settings.state, draft_id)
+    rows, lines = [], []
+    for info in list_drafts(settings.state):
+        record = info.record
+        base = f"v{record.base}" if record.base >= 0 else "-"
+        rows.append(
+            {
+                "draft": record.id, "artifact": record.name, "base": base, "age": info.age,
+                "size": info.size, "state": info.state, "error": record.error or None,
+            }
+        )  # fmt: skip
+        error = f"\t{record.error}" if record.error else ""
+        lines.append(
+            f"{record.id}\t{record.name}\t{base}\t{age_text(info.age)}"
+            f"\t{size_text(info.size)}\t{info.state}{error}"
+        )
+    settings.result("\n".join(lines), rows)
+
+
+def draft_diff(settings: Settings, mountpoint: str) -> None:
+    """`artfs diff MNT`: what changed in the files of a draft, as text."""
+    path = Path(mountpoint)
+    about = _about_draft(settings, path)
+    found = call(settings.state, path, {"do": "diff"}, COMMIT_PATIENCE)
+    settings.store_url = str(about["store"])
+    settings.project = parse_project(str(about["project"]))
+    lines: list[str] = []
+    with settings.repository() as repository:
+        root = None
+        if found["base"] >= 0:
+            key = settings.artifact(str(about["artifact"]))
+            root = repository.catalog.version(key, found["base"]).root.entry()
+        for change in found["changes"]:
+            lines.append(_change_line(change))
+            if not change["is_dir"]:
+                lines += _text_change(repository, root, path, change)
+    settings.result("\n".join(lines), found["changes"])
+
+
+def _text_change(
+    repository: Repository, root: Entry | None, mountpoint: Path, change: Message
+) -> list[str]:
+    name, old_name = str(change["path"]), str(change["old_path"] or change["path"])
+    old = _base_text(repository, root, old_name) if change["change"] != "A" else ""
+    new = _file_text(mountpoint / name) if change["change"] != "D" else ""
+    if old is None or new is None:
+        return []
+    before, after = old.splitlines(), new.splitlines()
+    return list(difflib.unified_diff(before, after, f"a/{old_name}", f"b/{name}", lineterm=""))
+
+
+def _base_text(repository: Repository, root: Entry | None, name: str) -> str | None:
+    if root is None:
+        return None
+    entry = drive(walk.resolve(root, os.fsencode(name)), repository.blobs)
+    if entry is None or entry.kind != Kind.FILE or entry.size > PATCH_MAX:
+        return None
+    return as_text(b"".join(content(entry, repository.blobs)))
+
+
+def _file_text(path: Path) -> str | None:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > PATCH_MAX:
+        return None
+    return as_text(path.read_bytes())

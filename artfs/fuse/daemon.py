@@ -1,0 +1,127 @@
+"""Mounts in the background: start the daemon, wait until its mount answers, or learn why not.
+
+The daemon is this program run again in the foreground, in a session of its own. Parent and daemon
+share a pipe on which the daemon writes one JSON line: {"ready": {...}} or {"error": {...}}. When it
+closes without one, the daemon has died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from artfs.errors import MountFailed
+from artfs.fuse.control import Message, decode_error, encode_error
+
+_LOG_BYTES = 4 << 20
+_LOGS_KEPT = 50
+
+
+def start_daemon(
+    argv: Sequence[str], mountpoint: Path, log: Path, patience: float = 60.0
+) -> Message:
+    """Run `artfs ARGV --ready-fd N` detached; what it says of itself once its mount answers.
+
+    `log` takes what it writes to standard error before its own log is open. Raises the error that
+    kept it from mounting, in its class, or `MountFailed`.
+    """
+    deadline = time.monotonic() + patience
+    log.parent.mkdir(parents=True, exist_ok=True)
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, "rb") as pipe, open(log, "ab") as errors:
+        try:
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", "artfs", *argv, "--ready-fd", str(write_fd)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+                pass_fds=[write_fd],
+            )
+        finally:
+            os.close(write_fd)
+        try:
+            return _await_ready(pipe.fileno(), mountpoint, log, deadline)
+        except BaseException:
+            daemon.terminate()
+            raise
+
+
+def _await_ready(fd: int, mountpoint: Path, log: Path, deadline: float) -> Message:
+    said = b""
+    while not said.endswith(b"\n"):
+        readable, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            raise MountFailed(str(mountpoint), "the daemon does not come up", f"see {log}")
+        part = os.read(fd, 65536)
+        if not part:
+            raise MountFailed(str(mountpoint), "the daemon ended before it mounted", f"see {log}")
+        said += part
+    message: Message = msgspec.json.decode(said)
+    if "error" in message:
+        raise decode_error(message["error"])
+    _await_answer(mountpoint, deadline)
+    ready: Message = message["ready"]
+    return ready
+
+
+def _await_answer(mountpoint: Path, deadline: float) -> None:
+    """Ask the mount something, in a thread: if it hangs, that thread hangs and nobody else."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            os.statvfs(mountpoint)
+            answered.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    if not answered.wait(max(0.0, deadline - time.monotonic())):
+        raise MountFailed(str(mountpoint), "is mounted, but does not answer")
+
+
+class Parent:
+    """The daemon's end of the pipe; without a pipe, nobody waits and nothing is said."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def ready(self, message: Message) -> None:
+        """The mount answers from now on."""
+        self._say({"ready": message})
+
+    def failed(self, error: Exception) -> None:
+        """There will be no mount."""
+        self._say({"error": encode_error(error)})
+
+    def _say(self, message: Message) -> None:
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        with contextlib.suppress(BrokenPipeError), open(fd, "wb") as pipe:
+            pipe.write(msgspec.json.encode(message) + b"\n")
+
+
+def log_to(directory: Path, mount_id: str) -> Path:
+    """Send what artfs logs in this process to a bounded file; returns its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    old = sorted(directory.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    for path in old[:-_LOGS_KEPT]:
+        path.unlink(missing_ok=True)
+    path = directory / f"{mount_id}.log"
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(min(root.level, logging.INFO))
+    return path

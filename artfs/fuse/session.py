@@ -1,0 +1,142 @@
+"""One mount from pyfuse3.init to the end: the main loop, its control socket, signals, the way out.
+
+pyfuse3 keeps its session in globals: one mount a process. The event loop serves the mount, so it
+must never wait for it; whatever touches the mount does so from another process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from artfs.aio.threads import run_blocking
+from artfs.errors import ArtfsError, MountFailed
+from artfs.fuse import control, pump
+from artfs.fuse.control import Handlers, Message
+from artfs.fuse.mountinfo import FSTYPE, mount_at, source_of
+from artfs.fuse.operations import Operations
+from artfs.fuse.unmount import detach
+from artfs.vfs.tree import Tree
+
+log = logging.getLogger(__name__)
+
+#: What the kernel reads ahead of a sequential reader. Its default of 128 KiB halves throughput.
+_READ_AHEAD_KB = 4096
+#: Seconds for programs' unwritten pages to reach us before a signal ends a mount that is in use.
+_FLUSH_PATIENCE = 30.0
+
+
+class Session:
+    """A tree on a mount point."""
+
+    def __init__(self, tree: Tree, mountpoint: Path, mount_id: str) -> None:
+        self._tree = tree
+        self._mountpoint = mountpoint
+        self._mount_id = mount_id
+        self._crashed = True
+
+    def mount(self, *, allow_other: bool, writeback_cache: bool) -> None:
+        """Make the mount; requests wait from now on for `run`. Raises `MountFailed`."""
+        options = {f"fsname={source_of(self._mount_id)}", f"subtype={FSTYPE.partition('.')[2]}"}
+        options.add("default_permissions")
+        if allow_other:
+            options.add("allow_other")
+        if not self._tree.writable:
+            options.add("ro")
+        operations = Operations(self._tree, writeback_cache=writeback_cache)
+        try:
+            with _said_by_libfuse() as said:
+                pyfuse3.init(operations, str(self._mountpoint), options)
+        except RuntimeError as error:
+            raise MountFailed(str(self._mountpoint), said[-1] if said else str(error)) from error
+
+    async def run(
+        self,
+        listener: socket.socket,
+        handlers: Handlers,
+        on_ready: Callable[[], None],
+        on_unmount: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        """Serve until unmounted, then run `on_unmount`; the control socket answers all the time."""
+        async with trio.open_nursery() as nursery:
+            handlers = {"stop": self._stop_request, **handlers}
+            nursery.start_soon(control.serve, listener, handlers)
+            nursery.start_soon(self._watch_signals)
+            nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)
+            # Long-lived objects need not be looked at by every collection.
+            gc.freeze()
+            pump.install()
+            on_ready()
+            await pyfuse3.main()
+            self._crashed = False
+            self.close()
+            if on_unmount is not None:
+                await on_unmount()
+            await self._tree.close()
+            nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Give the session up. After a crash the mount stays, dead: a directory that is suddenly
+        empty would be taken for the data."""
+        with contextlib.suppress(Exception):
+            pyfuse3.close(unmount=not self._crashed)
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("signal %s: unmounting", signal.Signals(number).name)
+                await self._stop()
+
+    async def _stop_request(self, _: Message) -> Message:
+        await run_blocking(detach, self._mountpoint)
+        return {}
+
+    async def _stop(self) -> None:
+        """Unmount; where files are open, save what was written to them and cut them off."""
+        try:
+            await run_blocking(detach, self._mountpoint)
+        except ArtfsError as error:
+            log.warning("%s; detaching it", error)
+            with trio.move_on_after(_FLUSH_PATIENCE):
+                if self._tree.writable:
+                    await trio.run_process(["sync", "-f", self._mountpoint], check=False)
+            pyfuse3.terminate()
+
+
+def set_read_ahead(mountpoint: Path) -> None:
+    """Let the kernel read further ahead; only root may."""
+    mount = mount_at(mountpoint)
+    if mount is None:
+        return
+    with contextlib.suppress(OSError):
+        Path(f"/sys/class/bdi/{mount.device}/read_ahead_kb").write_text(str(_READ_AHEAD_KB))
+
+
+@contextlib.contextmanager
+def _said_by_libfuse() -> Iterator[list[str]]:
+    """The lines that libfuse and fusermount3 write to standard error, where their reasons go."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield lines
+            finally:
+                os.dup2(kept, 2)
+                file.seek(0)
+                lines += file.read().decode(errors="replace").splitlines()
+    finally:
+        os.close(kept)

@@ -1,0 +1,259 @@
+"""Committing a draft while it is being written.
+
+1. The instant: in the event loop, with no long write under way, everything is saved, the epoch is
+   raised and a snapshot of the journal taken. From here on writes go into new layers.
+2. A thread builds the version's tree from the snapshot and the frozen layers, notes the commit's id
+   in draft.json, and commits to the store.
+3. The event loop takes over the result, in small steps between which the mount goes on: what was
+   stored becomes the content beneath files, frozen layers and rows of `changes` go.
+
+Whatever fails before the store has the version record leaves the draft as it was, with one layer
+more below its files. A kill after it leaves `changes` rows too many: the next commit finds its own
+record by the id, or the digest unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+
+from artfs.errors import ArtfsError, ObjectNotFound
+from artfs.format.record import RootRecord
+from artfs.repo.commit import Committed
+from artfs.repo.commit import commit as commit_version
+from artfs.repo.packing import PackWriter
+from artfs.types import Entry
+from artfs.vfs.draft import codec
+from artfs.vfs.draft.building import Builder, Results
+from artfs.vfs.draft.content import Contents
+from artfs.vfs.draft.garbage import Garbage
+from artfs.vfs.draft.gate import Gate
+from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.snapshot import Snapshot
+from artfs.vfs.draft.state import Draft
+from artfs.vfs.draft.threads import disk_errors, in_thread
+
+log = logging.getLogger(__name__)
+
+#: The event loop is held no longer than this at a time by what a commit leaves to do.
+_STEP = 0.02
+_ROWS = 100
+#: A pack that blobs were to be shared with can be collected meanwhile; then all is built again.
+_TRIES = 3
+
+
+class CommitResult(msgspec.Struct, frozen=True):
+    """`version`: the newest version of the artifact that has the draft's content, None if there is
+    none; `changed`: whether this commit made it. `left_out`: paths that a version cannot hold."""
+
+    version: int | None
+    changed: bool
+    left_out: list[bytes]
+
+
+class Committer:
+    """Commits one draft, one commit at a time."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        inodes: Inodes,
+        contents: Contents,
+        garbage: Garbage,
+        gate: Gate,
+        flush_kernel: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self._draft = draft
+        self._journal = draft.journal
+        self._inodes = inodes
+        self._contents = contents
+        self._garbage = garbage
+        self._gate = gate
+        self._flush_kernel = flush_kernel
+        self._lock = trio.Lock()
+        #: Snapshots that are being read.
+        self.reading = 0
+
+    async def commit(self, description: str | None = None) -> CommitResult:
+        """See `DraftTree.commit`."""
+        async with self._lock:
+            if self._flush_kernel is not None:
+                await self._flush_kernel()
+            try:
+                with disk_errors("commit"):
+                    return await self._commit(description)
+            except ArtfsError as error:
+                log.error("draft %s: %s", self._draft.record.id, error)
+                await in_thread(self._draft.note_error, str(error))
+                raise
+
+    async def _commit(self, description: str | None) -> CommitResult:
+        if not self._has_changes():
+            base = self._draft.record.base
+            with self.snapshot() as snapshot:
+                return CommitResult(base if base >= 0 else None, False, snapshot.specials())
+        frozen, snapshot = await self._freeze()
+        results = Results(self._draft.path / "commit.sqlite")
+        try:
+            try:
+                done, left_out = await in_thread(self._store, snapshot, results, description)
+            finally:
+                self.reading -= 1
+                snapshot.close()
+            if done.changed:
+                await self._take_over(frozen, results)
+        finally:
+            self._contents.floors = None
+            self._garbage.frozen = 0
+            results.close()
+        await self._garbage.collect(all_files=True)
+        return CommitResult(done.version, done.changed, left_out)
+
+    def _has_changes(self) -> bool:
+        return self._journal.ask("SELECT 1 FROM changes LIMIT 1").fetchone() is not None
+
+    async def _freeze(self) -> tuple[int, Snapshot]:
+        async with self._gate.closed():
+            self._inodes.save()
+            frozen = self._journal.epoch
+            self._journal.next_epoch()
+            self._journal.commit()
+            self._contents.floors = {}
+            self._garbage.frozen = frozen
+            self.reading += 1
+            return frozen, Snapshot.take(self._journal.path, self._draft.repository.blobs)
+
+    # In a thread
+
+    def _store(
+        self, snapshot: Snapshot, results: Results, description: str | None
+    ) -> tuple[Committed, list[bytes]]:
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._store_once(snapshot, results, description), snapshot.specials()
+            except ObjectNotFound:
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _store_once(
+        self, snapshot: Snapshot, results: Results, description: str | None
+    ) -> Committed:
+        draft = self._draft
+        results.clear()
+        with PackWriter(draft.repository) as writer:
+            root = Builder(snapshot, draft.data, draft.repository, writer, results).root()
+            while True:
+                if not draft.record.commit:
+                    draft.update(commit=secrets.token_hex(16))
+                done = self._record(root, writer, description)
+                draft.update(base=done.version, commit="", error="")
+                if not done.changed or done.record.root == RootRecord.of(root):
+                    return done
+                # An earlier try had reached the store, though its answer was lost. If the draft
+                # has changed since, that version is the base now.
+                if done.record.digest == root.digest.hex():
+                    writer.finish()  # it is to stand on what has just been stored
+                    return done
+
+    def _record(self, root: Entry, writer: PackWriter, description: str | None) -> Committed:
+        record = self._draft.record
+        return commit_version(
+            self._draft.repository, record.key, root, writer,
+            commit_id=record.commit, base=record.base, type=record.type,
+            description=record.description if description is None else description,
+        )  # fmt: skip
+
+    # In the event loop again
+
+    async def _take_over(self, frozen: int, results: Results) -> None:
+        """The draft stands on the new version now."""
+        steps = _Steps(self._finish_step)
+        after = 0
+        while rows := results.page(after, _ROWS):
+            for ino, is_dir, packed in rows:
+                if is_dir:
+                    self._journal.do("REPLACE INTO committed VALUES (?, ?)", (ino, packed))
+                else:
+                    self._stands_on(ino, packed, frozen)
+                await steps.pause()
+            after = rows[-1][0]
+        # Only now: with a row too many, a directory is merely looked at again.
+        await self._clear_changes(frozen, steps)
+        self._journal.do("DELETE FROM origins WHERE epoch <= ?", (frozen,))
+        self._finish_step()
+
+    def _finish_step(self) -> None:
+        self._inodes.save()
+        self._journal.commit()
+
+    def _stands_on(self, ino: int, packed: bytes, frozen: int) -> None:
+        """A file's content up to the frozen epoch is in the version."""
+        inode = self._inodes.at_hand(ino)
+        if inode is None:
+            return  # deleted meanwhile
+        assert self._contents.floors is not None
+        entry = codec.unpack(packed)
+        self._contents.discard(inode, [x for x in inode.layers if x.epoch <= frozen])
+        inode.layers = [x for x in inode.layers if x.epoch > frozen]
+        inode.base_len = min(entry.size, self._contents.floors.get(ino, entry.size))
+        inode.lower = entry if inode.base_len else None
+        self._inodes.touch(inode)
+
+    async def _clear_changes(self, frozen: int, steps: _Steps) -> None:
+        at: tuple[int, bytes] = (0, b"")
+        while True:
+            rows = self._journal.ask(
+                "SELECT dir, name, epoch FROM changes WHERE (dir, name) > (?, ?)"
+                " ORDER BY dir, name LIMIT ?",
+                (*at, _ROWS),
+            ).fetchall()
+            for directory, name, epoch in rows:
+                # The mount may have marked it anew since it was read.
+                if epoch <= frozen:
+                    self._journal.do(
+                        "DELETE FROM changes WHERE dir = ? AND name = ? AND epoch <= ?",
+                        (directory, name, frozen),
+                    )
+            if len(rows) < _ROWS:
+                return
+            at = rows[-1][:2]
+            await steps.pause()
+
+    def snapshot(self) -> _Reading:
+        """The draft as it is now, for `status`; use it as a context manager."""
+        self._finish_step()
+        self.reading += 1
+        return _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
+
+
+class _Reading:
+    def __init__(self, committer: Committer, snapshot: Snapshot) -> None:
+        self._committer = committer
+        self._snapshot = snapshot
+
+    def __enter__(self) -> Snapshot:
+        return self._snapshot
+
+    def __exit__(self, *_: object) -> None:
+        self._snapshot.close()
+        self._committer.reading -= 1
+
+
+class _Steps:
+    """Lets others have the event loop when a step has taken its time."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self._finish = finish
+        self._began = time.monotonic()
+
+    async def pause(self) -> None:
+        if time.monotonic() - self._began > _STEP:
+            self._finish()
+            await trio.lowlevel.checkpoint()
+            self._began = time.monotonic()

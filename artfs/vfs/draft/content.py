@@ -1,0 +1,251 @@
+"""The bytes of a draft's files: layers of what was written, over what the base has.
+
+A write goes into the topmost layer, at the same offset of a sparse file; a read takes each byte
+from the topmost layer that has it, else from the base, else it is zero. So nothing of a base is
+copied or fetched before it is read. Each epoch has a layer of its own: what a commit reads is not
+written any more.
+
+Changes are made without waiting in between. That no two of them meet in one file is the kernel's
+work (it holds the inode's lock during write and truncate). Event loop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from artfs.aio.fetch import Fetcher
+from artfs.format import walk
+from artfs.types import Entry, Kind
+from artfs.vfs.draft.codec import EVERYTHING, PARTIAL, Inode, Layer
+from artfs.vfs.draft.datafiles import DataFile, DataFiles
+from artfs.vfs.draft.garbage import Garbage
+from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.intervals import Intervals, Range
+from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.threads import disk_errors, in_thread
+from artfs.vfs.errors import NotSupported
+
+#: Longer reads and writes go to a thread; shorter ones take less time than starting one.
+INLINE = 64 << 10
+
+
+class Piece(msgspec.Struct):
+    """A range of a file and where it comes from: a layer's epoch, BASE or ZEROS."""
+
+    start: int
+    end: int
+    source: int
+
+
+BASE, ZEROS = -1, -2
+
+
+def plan(inode: Inode, start: int, end: int, written: Mapping[int, Sequence[Range]]) -> list[Piece]:
+    """Where bytes [start, end) of a file come from, in file order. Pure.
+
+    `written`: by epoch, the ranges of the layers that do not cover everything.
+    """
+    missing = Intervals([(start, end)])
+    pieces: list[Piece] = []
+    for layer in reversed(inode.layers):
+        ranges = [(0, layer.limit)] if layer.limit >= 0 else written.get(layer.epoch, ())
+        for low, high in ranges:
+            found = missing.within(low, high)
+            pieces += [Piece(s, e, layer.epoch) for s, e in found]
+            for s, e in found:
+                missing.remove(s, e)
+    base_len = inode.base_len if inode.lower is not None else 0
+    pieces += [Piece(s, e, BASE) for s, e in missing.within(0, base_len)]
+    missing.remove(0, base_len)
+    pieces += [Piece(s, e, ZEROS) for s, e in missing]
+    return sorted(pieces, key=lambda piece: piece.start)
+
+
+class Contents:
+    """Reading and changing file content."""
+
+    def __init__(
+        self, journal: Journal, inodes: Inodes, data: DataFiles, fetch: Fetcher, garbage: Garbage
+    ) -> None:
+        self._journal = journal
+        self._inodes = inodes
+        self._data = data
+        self._fetch = fetch
+        self._garbage = garbage
+        #: While a commit is under way: the least size that files shrunk since it began have had.
+        self.floors: dict[int, int] | None = None
+
+    # Reading
+
+    async def read(self, inode: Inode, offset: int, size: int) -> bytes:
+        """The bytes [offset, offset+size) as far as the file goes."""
+        end = min(offset + size, inode.size)
+        if offset >= end:
+            return b""
+        if len(inode.layers) == 1 and inode.layers[0].limit == EVERYTHING:
+            return await self._from_layer(inode, inode.layers[0].epoch, offset, end)
+        if inode.unsaved:
+            self._inodes.save_extents(inode)
+        written = {
+            layer.epoch: self._journal.extents(inode.ino, layer.epoch, offset, end)
+            for layer in inode.layers
+            if layer.limit == PARTIAL
+        }
+        # Neither truncation nor a commit changes what this read returns once it is planned.
+        lower = inode.lower
+        pieces = plan(inode, offset, end, written)
+        files = {p.source: self._data.get(inode.ino, p.source) for p in pieces if p.source >= 0}
+        return b"".join([await self._piece(p, lower, files) for p in pieces])
+
+    async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
+        with disk_errors("read"):
+            file = self._data.get(inode.ino, epoch)
+            return await _read(file, offset, end - offset)
+
+    async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, DataFile]) -> bytes:
+        if p.source == ZEROS:
+            return bytes(p.end - p.start)
+        if p.source == BASE:
+            assert lower is not None
+            return await self._from_base(lower, p.start, p.end)
+        with disk_errors("read"):
+            return await _read(files[p.source], p.start, p.end - p.start)
+
+    async def _from_base(self, lower: Entry, start: int, end: int) -> bytes:
+        if lower.kind == Kind.REFERENCE:
+            raise NotSupported("reading a reference in a draft")
+        pieces = await self._fetch.drive(walk.chunks(lower, start, end - start))
+        for _, ref in pieces:
+            self._fetch.walked(ref)
+        data = await self._fetch.joined([ref for _, ref in pieces])
+        first = pieces[0][0]
+        return bytes(data[start - first : end - first])
+
+    # Writing
+
+    async def write(self, inode: Inode, offset: int, data: bytes) -> None:
+        """Write; long ones in a thread. The caller has marked the inode, and keeps commits from
+        beginning meanwhile if `len(data)` > INLINE."""
+        with disk_errors("write"):
+            file = self._data.get(inode.ino, self._journal.epoch, new=True)
+            layer = self._writable(inode)
+            if offset > inode.size and layer.limit == EVERYTHING:
+                # What a killed daemon had written there, and nobody closed, must not come back.
+                self._data.cut(inode.ino, layer.epoch, inode.size)
+            if len(data) > INLINE:
+                await in_thread(file.write, offset, data)
+            else:
+                file.write(offset, data)
+        end = offset + len(data)
+        if layer.limit == PARTIAL:
+            inode.unsaved.add(offset, end)
+        inode.size = max(inode.size, end)
+        self._inodes.touch(inode)
+
+    def _writable(self, inode: Inode) -> Layer:
+        """The layer of this epoch."""
+        top = inode.layers[-1] if inode.layers else None
+        if top is not None and top.epoch == self._journal.epoch:
+            return top
+        if top is not None:
+            self._inodes.save_extents(inode)  # `unsaved` is of the topmost layer
+            top.limit = min(top.limit, inode.size)
+        if top is None and inode.base_len == 0:
+            inode.lower = None
+            layer = Layer(self._journal.epoch, EVERYTHING)
+        else:
+            layer = Layer(self._journal.epoch, PARTIAL)
+        inode.layers.append(layer)
+        self._inodes.touch(inode)
+        return layer
+
+    def truncate(self, inode: Inode, size: int) -> None:
+        """Set a file's length. The caller has marked the inode."""
+        with disk_errors("truncate"):
+            if size == 0:
+                self._empty(inode)
+            elif size < inode.size:
+                self._shrink(inode, size)
+            elif inode.layers and inode.layers[-1].limit == EVERYTHING:
+                self._data.cut(inode.ino, inode.layers[-1].epoch, inode.size)
+        inode.size = size
+        self._inodes.touch(inode)
+
+    def _note_floor(self, inode: Inode, size: int) -> None:
+        if self.floors is not None:
+            self.floors[inode.ino] = min(self.floors.get(inode.ino, inode.size), size)
+
+    def _empty(self, inode: Inode) -> None:
+        self._note_floor(inode, 0)
+        inode.unsaved.clear()
+        inode.lower, inode.base_len = None, 0
+        top = inode.layers[-1] if inode.layers else None
+        if top is None or top.epoch != self._journal.epoch:
+            self.discard(inode, inode.layers)
+            inode.layers = []
+            return
+        self.discard(inode, inode.layers[:-1])
+        self._data.cut(inode.ino, top.epoch, 0)
+        if top.limit == PARTIAL:
+            self._drop_extents(inode, top)
+        inode.layers = [Layer(top.epoch, EVERYTHING)]
+
+    def discard(self, inode: Inode, layers: Sequence[Layer]) -> None:
+        """Layers of a file are not needed any more."""
+        for layer in layers:
+            self._data.close(inode.ino, layer.epoch)
+            if layer.limit == PARTIAL:
+                self._drop_extents(inode, layer)
+            self._garbage.add(inode.ino, layer.epoch, inode.size)
+
+    def _drop_extents(self, inode: Inode, layer: Layer) -> None:
+        self._journal.do(
+            "DELETE FROM extents WHERE ino = ? AND epoch = ?", (inode.ino, layer.epoch)
+        )
+
+    def _shrink(self, inode: Inode, size: int) -> None:
+        self._note_floor(inode, size)
+        self._inodes.save_extents(inode)
+        inode.base_len = min(inode.base_len, size)
+        for layer in inode.layers:
+            mine = layer.epoch == self._journal.epoch
+            if mine:
+                self._data.cut(inode.ino, layer.epoch, size)
+            if layer.limit == PARTIAL:
+                self._journal.trim_extents(inode.ino, layer.epoch, size)
+            elif not mine:
+                # A commit may be reading the file: only hide what is behind.
+                layer.limit = min(layer.limit, size)
+
+    def blocks(self, inode: Inode) -> int:
+        """`st_blocks`: what is on this disk of a file that the draft has all of, so that a sparse
+        file shows as one; else as if all were."""
+        whole = (inode.size + 511) >> 9
+        if not inode.is_file or inode.base_len:
+            return whole
+        held = sum(self._data.blocks(inode.ino, layer.epoch) for layer in inode.layers)
+        return min(held, whole + 8)
+
+    # Durability
+
+    async def sync(self, inode: Inode) -> None:
+        """Make a file's bytes durable; its size and ranges are the journal's."""
+        files = [self._data.get(inode.ino, layer.epoch) for layer in inode.layers]
+        grew, self._data.grew = self._data.grew, False
+
+        def run() -> None:
+            for file in files:
+                file.sync()
+            if grew:
+                self._data.sync_directory()
+
+        with disk_errors("fsync"):
+            await in_thread(run)
+
+
+async def _read(file: DataFile, offset: int, size: int) -> bytes:
+    if size > INLINE:
+        return await in_thread(file.read, offset, size)
+    return file.read(offset, size)

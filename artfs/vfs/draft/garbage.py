@@ -1,0 +1,141 @@
+"""What a draft has no use for any more, and when it may go.
+
+A data file is deleted only when the journal that does not name it is durable (or a reset machine
+would find the name and no data), and not while a commit may still read it. Event loop only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from artfs.vfs.draft.codec import PARTIAL, Inode
+from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.threads import disk_errors, in_thread
+
+#: Data files, and their bytes, that wait together for one sync of the journal.
+_BATCH, _BATCH_BYTES = 512, 64 << 20
+#: Rows deleted at a time, so that nobody waits long.
+_ROWS = 500
+
+_SWEEP = (
+    "DELETE FROM {table} WHERE {column} = ? AND name IN"
+    " (SELECT name FROM {table} WHERE {column} = ? LIMIT ?)"
+)
+
+
+class Garbage:
+    """Dead inodes and data files without an owner."""
+
+    def __init__(self, journal: Journal, inodes: Inodes, data: DataFiles) -> None:
+        self._journal = journal
+        self._inodes = inodes
+        self._data = data
+        self._files: list[tuple[int, int]] = []
+        self._bytes = 0
+        self._directories: deque[int] = deque()
+        #: Inodes without a name that are open or known to the kernel.
+        self.dead: dict[int, Inode] = {}
+        #: Layers up to this epoch may be read by a commit.
+        self.frozen = 0
+        self._collecting = False
+
+    def add(self, ino: int, epoch: int, size: int) -> None:
+        """A layer, of at most `size` bytes, belongs to no file any more."""
+        self._files.append((ino, epoch))
+        self._bytes += size
+
+    def lost_name(self, inode: Inode) -> None:
+        """An inode's last name is gone."""
+        self.dead[inode.ino] = inode
+        self._journal.do("INSERT OR IGNORE INTO dead VALUES (?)", (inode.ino,))
+        self._journal.do("DELETE FROM origins WHERE ino = ?", (inode.ino,))
+
+    def bury_if_free(self, inode: Inode) -> None:
+        """Drop a dead inode that neither a handle nor the kernel holds."""
+        if inode.ino not in self.dead or inode.opens or not inode.forgotten:
+            return
+        del self.dead[inode.ino]
+        self.bury(inode)
+
+    def bury(self, inode: Inode) -> None:
+        """Drop an inode without a name."""
+        self._inodes.drop(inode)
+        if inode.is_dir:
+            self._directories.append(inode.ino)
+            return
+        for layer in inode.layers:
+            self._data.close(inode.ino, layer.epoch)
+            self.add(inode.ino, layer.epoch, inode.size)
+            if layer.limit == PARTIAL:
+                self._journal.do("DELETE FROM extents WHERE ino = ?", (inode.ino,))
+        self._journal.do("DELETE FROM dead WHERE ino = ?", (inode.ino,))
+
+    def _full(self) -> bool:
+        return len(self._files) >= _BATCH or self._bytes >= _BATCH_BYTES
+
+    def wants_collecting(self) -> bool:
+        """Whether enough has gathered."""
+        return bool(self._directories) or self._full()
+
+    async def collect(self, all_files: bool = False) -> None:
+        """Delete what may go, data files if enough of them have gathered or `all_files`.
+
+        Waits for the disk; one at a time, others return at once.
+        """
+        if self._collecting:
+            return
+        self._collecting = True
+        try:
+            self._sweep_directory()
+            if all_files or self._full():
+                await self._delete_files()
+        finally:
+            self._collecting = False
+
+    def _sweep_directory(self) -> None:
+        """Delete some rows about a removed directory."""
+        if not self._directories:
+            return
+        ino = self._directories[0]
+        deleted = 0
+        for table, column in (("dentries", "parent"), ("changes", "dir")):
+            sql = _SWEEP.format(table=table, column=column)
+            deleted += self._journal.do(sql, (ino, ino, _ROWS)).rowcount
+        if not deleted:
+            self._journal.do("DELETE FROM committed WHERE dir = ?", (ino,))
+            self._journal.do("DELETE FROM dead WHERE ino = ?", (ino,))
+            self._directories.popleft()
+
+    async def _delete_files(self) -> None:
+        ready = [file for file in self._files if file[1] > self.frozen]
+        self._bytes = 0
+        if not ready:
+            return
+        self._files = [file for file in self._files if file[1] <= self.frozen]
+        with disk_errors("draft"):
+            self._inodes.save()
+            self._journal.commit()
+            await in_thread(self._sync_and_remove, ready)
+
+    def _sync_and_remove(self, files: list[tuple[int, int]]) -> None:
+        self._journal.sync()
+        self._data.remove(files)
+
+    def sweep_leftovers(self) -> None:
+        """After a kill: bury what was dead, delete data files that nothing names. Blocks."""
+        for (ino,) in self._journal.ask("SELECT ino FROM dead").fetchall():
+            inode = self._inodes.at_hand(ino)
+            if inode is not None:
+                self.bury(inode)
+            else:
+                self._directories.append(ino)
+        self._journal.commit()
+        lost = []
+        for ino, epoch in self._data.names():
+            inode = self._inodes.at_hand(ino)
+            if inode is None or all(layer.epoch != epoch for layer in inode.layers):
+                lost.append((ino, epoch))
+        self._sync_and_remove(lost)
+        self._files.clear()

@@ -1,0 +1,54 @@
+"""Who may pass while what: long writes, and the moment in which a commit begins.
+
+A long write is made by a thread, so the event loop goes on meanwhile, and a commit that began then
+would find half of it. `closed` waits for the writes under way and keeps new ones waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+class Gate:
+    """Many pass, or one closes. Event loop only."""
+
+    def __init__(self) -> None:
+        self._passing = 0
+        self._closing = 0
+        self._changed = trio.Condition()
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """While the gate is open."""
+        if self._closing:
+            async with self._changed:
+                while self._closing:
+                    await self._changed.wait()
+        self._passing += 1
+        try:
+            yield
+        finally:
+            self._passing -= 1
+            if self._closing:
+                await self._notify()
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """While nobody passes."""
+        self._closing += 1
+        try:
+            async with self._changed:
+                while self._passing:
+                    await self._changed.wait()
+            yield
+        finally:
+            self._closing -= 1
+            await self._notify()
+
+    async def _notify(self) -> None:
+        with trio.CancelScope(shield=True):
+            async with self._changed:
+                self._changed.notify_all()

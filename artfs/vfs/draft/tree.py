@@ -1,0 +1,408 @@
+"""A draft as a filesystem: `artfs.vfs.tree.Tree` over a base and a journal.
+
+The parts do the work (names, content, listings, commits); what is here is what an operation is
+made of and when it is safe: each one changes everything it changes between two awaits, and its
+journal transaction is committed before it is answered. Two kinds of change wait for a file's
+`flush`, which every close brings: that it was created, and what a write did to its size and times.
+
+Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.draft.commit`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from artfs.aio.fetch import Fetcher
+from artfs.errors import ArtfsError
+from artfs.types import Kind
+from artfs.vfs.attributes import Owner
+from artfs.vfs.draft import attrs
+from artfs.vfs.draft.codec import Inode
+from artfs.vfs.draft.commit import CommitResult, Committer
+from artfs.vfs.draft.content import INLINE, Contents
+from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.garbage import Garbage
+from artfs.vfs.draft.gate import Gate
+from artfs.vfs.draft.handles import Handles
+from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.listing import Listings
+from artfs.vfs.draft.names import Names
+from artfs.vfs.draft.namespace import Namespace
+from artfs.vfs.draft.space import Space
+from artfs.vfs.draft.state import COMMITTED, UNCHANGED, Draft
+from artfs.vfs.draft.status import DraftStatus, status_of
+from artfs.vfs.draft.threads import disk_errors, in_thread
+from artfs.vfs.errors import (
+    FileSystemError,
+    FileTooLarge,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotSupported,
+)
+from artfs.vfs.tree import ROOT, Attrs, Caller, Change, DirEntry, FsStats, Opened
+
+_SIZE_MAX = (1 << 63) - 1
+#: Seconds after which a write commits the journal, though nobody closed the file.
+_WRITTEN_BACK = 1.0
+_PERMISSIONS = 0o7777
+
+
+class DraftTree:
+    """One mounted draft. `commit_on` is 'unmount,sync' (both), 'sync' or 'unmount'."""
+
+    writable = True
+
+    def __init__(
+        self,
+        draft: Draft,
+        fetcher: Fetcher,
+        uid: int,
+        gid: int,
+        commit_on: str = "unmount,sync",
+        flush_kernel: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        journal = draft.journal
+        self.draft = draft
+        self.commit_on = commit_on
+        self._journal = journal
+        self._space = Space(draft.path)
+        self._data = DataFiles(draft.data)
+        self._inodes = Inodes(journal, fetcher, uid, gid)
+        self._names = Names(journal, self._inodes, fetcher)
+        self._garbage = Garbage(journal, self._inodes, self._data)
+        self._contents = Contents(journal, self._inodes, self._data, fetcher, self._garbage)
+        self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
+        self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)
+        self._handles = Handles()
+        self._gate = Gate()
+        self._committer = Committer(
+            draft, self._inodes, self._contents, self._garbage, self._gate, flush_kernel
+        )
+        self._committed_at = time.monotonic()
+        self._checkpointing = False
+        self._made_version = False
+        #: What `finish` is to do, if somebody has said so: 'commit', 'keep' or 'discard'.
+        self.ending = ""
+        self._garbage.sweep_leftovers()
+
+    # Transactions
+
+    async def _done(self) -> None:
+        """End an operation: what it changed outlives the daemon."""
+        with disk_errors("draft"):
+            self._inodes.save()
+            self._journal.commit()
+            self._committed_at = time.monotonic()
+            if self._journal.wants_checkpoint():
+                await self._checkpoint()
+        if self._garbage.wants_collecting():
+            await self._garbage.collect()
+
+    async def _checkpoint(self) -> None:
+        """Keep the journal's log short. The bulk is copied in a thread; then there is little left
+        to copy, and the log can begin anew, unless a commit reads it."""
+        if self._checkpointing or self._committer.reading:
+            return
+        self._checkpointing = True
+        try:
+            await in_thread(self._journal.checkpoint)
+            if not self._committer.reading:
+                self._journal.restart_log()
+        finally:
+            self._checkpointing = False
+
+    def _attrs(self, inode: Inode) -> Attrs:
+        return attrs.of_inode(inode, self._contents.blocks(inode))
+
+    # Reading
+
+    async def lookup(self, parent: int, name: bytes) -> Attrs:
+        directory = await self._namespace.directory(parent, name)
+        return self._attrs(await self._namespace.existing(directory, name))
+
+    async def getattr(self, ino: int) -> Attrs:
+        return self._attrs(await self._inodes.get(ino))
+
+    def forget(self, inodes: Sequence[tuple[int, int]]) -> None:
+        """The kernel forgets an inode all at once, when it drops it, so nobody has to count; and
+        only inodes without a name have anything to be dropped here."""
+        for ino, _ in inodes:
+            inode = self._garbage.dead.get(ino)
+            if inode is not None:
+                inode.forgotten = True
+                self._garbage.bury_if_free(inode)
+
+    def looked_up(self, ino: int) -> None:
+        """See `forget`."""
+
+    async def readlink(self, ino: int) -> bytes:
+        inode = await self._inodes.get(ino)
+        if not stat.S_ISLNK(inode.mode):
+            raise InvalidArgument
+        return inode.target
+
+    async def statfs(self) -> FsStats:
+        await self._garbage.collect(all_files=True)
+        return self._space.stats()
+
+    # Files
+
+    async def open(self, ino: int, flags: int, caller: Caller) -> Opened:
+        inode = await self._inodes.get(ino)
+        if inode.is_dir:
+            raise IsADirectory
+        if flags & os.O_TRUNC:
+            await self._truncate(inode, 0)
+            await self._done()
+        elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
+            raise NotSupported("a reference", "cannot be read in a draft")
+        return Opened(self._handles.open_file(inode), True)
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Attrs, Opened]:
+        self._space.check(0)
+        kind = stat.S_IFREG | mode & _PERMISSIONS & ~caller.umask
+        inode = await self._namespace.make(parent, name, kind, caller)
+        return self._attrs(inode), Opened(self._handles.open_file(inode), True)
+
+    async def read(self, handle: int, offset: int, size: int) -> bytes:
+        return await self._contents.read(self._handles.file(handle), offset, size)
+
+    async def write(self, handle: int, offset: int, data: bytes) -> int:
+        inode = self._handles.file(handle)
+        if offset + len(data) > _SIZE_MAX:
+            raise FileTooLarge
+        self._space.check(len(data))
+        if len(data) > INLINE:
+            async with self._gate.passing():
+                await self._write(inode, offset, data)
+        else:
+            await self._write(inode, offset, data)
+        if time.monotonic() - self._committed_at > _WRITTEN_BACK:
+            await self._done()
+        return len(data)
+
+    async def _write(self, inode: Inode, offset: int, data: bytes) -> None:
+        await self._names.mark_inode(inode)
+        await self._contents.write(inode, offset, data)
+        inode.mtime_ns = inode.ctime_ns = time.time_ns()
+        _drop_privileges(inode)
+
+    async def _truncate(self, inode: Inode, size: int) -> None:
+        if size > _SIZE_MAX:
+            raise FileTooLarge
+        if inode.is_dir:
+            raise IsADirectory
+        if not inode.is_file:
+            raise InvalidArgument
+        if size and inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
+            raise NotSupported("a reference", "cannot be read in a draft")
+        self._space.make_room()
+        await self._names.mark_inode(inode)
+        self._contents.truncate(inode, size)
+        inode.mtime_ns = inode.ctime_ns = time.time_ns()
+        _drop_privileges(inode)
+
+    async def flush(self, handle: int) -> None:
+        if self._journal.pending or self._inodes.is_touched(self._handles.file(handle)):
+            await self._done()
+
+    async def release(self, handle: int) -> None:
+        inode = self._handles.close_file(handle)
+        self._garbage.bury_if_free(inode)
+        if self._garbage.wants_collecting():
+            await self._garbage.collect()
+
+    async def fsync(self, handle: int, data_only: bool) -> None:
+        inode = self._handles.file(handle)
+        await self._contents.sync(inode)
+        await self._sync_journal()
+
+    async def _sync_journal(self) -> None:
+        with disk_errors("fsync"):
+            self._inodes.save()
+            self._journal.commit()
+            await in_thread(self._journal.sync)
+        await self._done()
+
+    # Attributes
+
+    async def setattr(self, ino: int, change: Change, handle: int | None) -> Attrs:
+        inode = await self._inodes.get(ino)
+        if change.size is not None:
+            await self._truncate(inode, change.size)
+        await self._names.mark_inode(inode)
+        if change.mode is not None:
+            inode.mode = stat.S_IFMT(inode.mode) | change.mode & _PERMISSIONS
+        elif not _sets_times(change) and not inode.is_dir:
+            # A change of owner, or of nothing: the kernel asks so for set-id bits to be cleared,
+            # at chown(-1, -1) and before a write.
+            _drop_privileges(inode)
+        inode.uid = change.uid if change.uid is not None else inode.uid
+        inode.gid = change.gid if change.gid is not None else inode.gid
+        inode.atime_ns = change.atime_ns if change.atime_ns is not None else inode.atime_ns
+        inode.mtime_ns = change.mtime_ns if change.mtime_ns is not None else inode.mtime_ns
+        inode.ctime_ns = change.ctime_ns if change.ctime_ns is not None else time.time_ns()
+        self._inodes.touch(inode)
+        await self._done()
+        return self._attrs(inode)
+
+    async def getxattr(self, ino: int, name: bytes) -> bytes:
+        raise NotSupported("extended attributes of a draft")
+
+    async def listxattr(self, ino: int) -> list[bytes]:
+        return []
+
+    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+        raise NotSupported("extended attributes of a draft")
+
+    async def removexattr(self, ino: int, name: bytes) -> None:
+        raise NotSupported("extended attributes of a draft")
+
+    # Names
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Attrs:
+        return await self._make(parent, name, stat.S_IFDIR | mode & ~caller.umask, caller)
+
+    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Attrs:
+        kind = stat.S_IFMT(mode) or stat.S_IFREG
+        if kind in (stat.S_IFDIR, stat.S_IFLNK):
+            raise InvalidArgument
+        return await self._make(parent, name, kind | mode & ~caller.umask, caller, rdev)
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Attrs:
+        return await self._make(parent, name, stat.S_IFLNK | 0o777, caller, target=target)
+
+    async def _make(
+        self, parent: int, name: bytes, mode: int, caller: Caller, rdev: int = 0,
+        target: bytes = b"",
+    ) -> Attrs:  # fmt: skip
+        self._space.check(0)
+        mode = stat.S_IFMT(mode) | mode & _PERMISSIONS
+        inode = await self._namespace.make(parent, name, mode, caller, rdev, target)
+        await self._done()
+        return self._attrs(inode)
+
+    async def link(self, ino: int, parent: int, name: bytes) -> Attrs:
+        self._space.check(0)
+        inode = await self._namespace.link(ino, parent, name)
+        await self._done()
+        return self._attrs(inode)
+
+    async def unlink(self, parent: int, name: bytes, caller: Caller) -> None:
+        self._space.make_room()
+        await self._namespace.unlink(parent, name)
+        await self._done()
+
+    async def rmdir(self, parent: int, name: bytes, caller: Caller) -> None:
+        self._space.make_room()
+        await self._namespace.rmdir(parent, name)
+        await self._done()
+
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
+    ) -> None:
+        self._space.check(0)
+        await self._namespace.rename(parent, name, new_parent, new_name, flags)
+        await self._done()
+
+    # Directories
+
+    async def opendir(self, ino: int, caller: Caller) -> int:
+        inode = await self._inodes.get(ino)
+        if not inode.is_dir:
+            raise NotADirectory
+        return self._handles.open_directory(inode, ino == ROOT and _is_sync(caller.pid))
+
+    async def readdir(self, handle: int, position: int) -> list[DirEntry]:
+        return await self._listings.page(self._handles.directory(handle), position)
+
+    async def releasedir(self, handle: int) -> None:
+        self._garbage.bury_if_free(self._handles.close_directory(handle))
+
+    async def fsyncdir(self, handle: int) -> None:
+        await self._sync_journal()
+        if self._handles.directory(handle).by_sync and "sync" in self.commit_on.split(","):
+            try:
+                await self.commit()
+            except ArtfsError as error:
+                raise FileSystemError("sync", str(error)) from error
+
+    # Committing
+
+    async def commit(self, description: str | None = None) -> CommitResult:
+        """Make the draft's present state the artifact's next version, and go on over it.
+
+        Every write that returned before is in it. Raises `Conflict`, `NoSpace`, `Unreachable` and
+        others; the draft is kept whatever happens.
+        """
+        result = await self._committer.commit(description)
+        self._made_version = self._made_version or result.changed
+        return result
+
+    async def status(self) -> DraftStatus:
+        """What the draft has changed since its base."""
+        with self._committer.snapshot() as snapshot:
+            return await in_thread(status_of, self.draft, snapshot)
+
+    async def finish(self, mode: str = "") -> CommitResult | None:
+        """The mount is gone: 'commit', 'keep' or 'discard' the draft, and release everything.
+
+        Without a mode, what `ending` or else `commit_on` says. A commit that fails leaves the draft
+        to be resumed, with its error in draft.json, and raises.
+        """
+        mode = mode or self.ending or ("commit" if "unmount" in self.commit_on else "keep")
+        if mode == "discard":
+            self._data.close_all()
+            await in_thread(self.draft.discard)
+            return None
+        if mode == "keep":
+            await self.close()
+            return None
+        try:
+            result = await self.commit()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self.close()
+            raise
+        self._data.close_all()
+        await in_thread(self.draft.finish, COMMITTED if self._made_version else UNCHANGED)
+        return result
+
+    async def close(self) -> None:
+        """Release everything; the draft stays. Does nothing after `finish`."""
+        if self.draft.closed:
+            return
+        with disk_errors("draft"):
+            self._inodes.save()
+            self._data.close_all()
+            await in_thread(self.draft.close)
+
+
+def _drop_privileges(inode: Inode) -> None:
+    """What Linux does to set-id bits when a file is written, truncated or given away."""
+    if inode.is_dir:
+        return
+    inode.mode &= ~stat.S_ISUID
+    if inode.mode & stat.S_IXGRP:  # without it the bit means mandatory locking
+        inode.mode &= ~stat.S_ISGID
+
+
+def _sets_times(change: Change) -> bool:
+    return change.atime_ns is not None or change.mtime_ns is not None
+
+
+def _is_sync(pid: int) -> bool:
+    """Whether a process is coreutils' sync."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read() == b"sync\n"
+    except OSError:
+        return False

@@ -1,0 +1,121 @@
+"""The catalog as a mount asks it: from threads, with patience, and each answer good for a moment.
+
+Belongs to the event loop. Failures are not remembered, so what is new is there at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple, cast
+
+import msgspec
+from cachetools import TTLCache
+
+from artfs.aio.threads import run_retrying
+from artfs.errors import NotFound
+from artfs.format.record import VersionRecord
+from artfs.repo.catalog import Catalog
+from artfs.types import LATEST, ArtifactKey, Entry, Ref
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+_ANSWERS = 1024
+#: Versions whose sizes one statfs reads at most; a bigger project shows less than it has.
+_COUNTED = 1000
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version as a mount keeps it; the rest of its record is read again when asked for."""
+
+    key: ArtifactKey
+    number: int
+    root: Entry
+
+    def __str__(self) -> str:
+        return f"{self.key}:v{self.number}"
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What an artifact's directory shows: its versions, and its aliases (`latest` too)."""
+
+    versions: list[int]
+    aliases: dict[str, int]
+
+
+class Remembering:
+    """Answers from the catalog, at most `seconds` old; waits up to `timeout` for a store."""
+
+    def __init__(self, catalog: Catalog, seconds: float, timeout: float) -> None:
+        self._catalog = catalog
+        self._timeout = timeout
+        self._answers: TTLCache[object, object] = TTLCache(_ANSWERS, seconds, time.monotonic)
+        self._sizes: dict[tuple[ArtifactKey, int], tuple[int, int]] = {}
+
+    async def _ask(self, fn: Callable[[*Args], T], *args: *Args) -> T:
+        key = (fn, args)
+        if key in self._answers:
+            return cast("T", self._answers[key])
+        answer = await run_retrying(self._timeout, "store", fn, *args)
+        self._answers[key] = answer
+        return answer
+
+    async def record(self, key: ArtifactKey, number: int) -> VersionRecord:
+        """Raises `NotFound`, also of a deleted version."""
+        return await self._ask(self._catalog.version, key, number)
+
+    async def version(self, key: ArtifactKey, number: int) -> Version:
+        """Raises `NotFound`, also of a deleted version."""
+        return Version(key, number, (await self.record(key, number)).root.entry())
+
+    async def artifacts(self, entity: str, project: str) -> list[ArtifactKey]:
+        """By name."""
+        return await self._ask(self._catalog.artifacts, entity, project)
+
+    async def require(self, key: ArtifactKey) -> None:
+        """Raises `NotFound` if an artifact has no version."""
+        await self._ask(self._require, key)
+
+    def _require(self, key: ArtifactKey) -> None:
+        if self._catalog.newest_number(key) < 0:
+            raise NotFound(f"artifact '{key}'", "no such artifact")
+
+    async def alias(self, key: ArtifactKey, alias: str) -> int:
+        """Where an alias points. Raises `NotFound`, also where it points at a deleted version."""
+        return await self._ask(self._alias, key, alias)
+
+    def _alias(self, key: ArtifactKey, alias: str) -> int:
+        if alias == LATEST:
+            return self._catalog.latest(key)
+        return self._catalog.resolve(Ref(key, alias)).version
+
+    async def contents(self, key: ArtifactKey) -> Contents:
+        """What an artifact's directory shows."""
+        return await self._ask(self._contents, key)
+
+    def _contents(self, key: ArtifactKey) -> Contents:
+        versions = self._catalog.versions(key)
+        there = set(versions)
+        aliases = {a: n for a, n in sorted(self._catalog.aliases(key).items()) if n in there}
+        if versions:
+            aliases[LATEST] = versions[-1]
+        return Contents(versions, aliases)
+
+    async def totals(self, entity: str, project: str) -> tuple[int, int]:
+        """(bytes, paths) of a project's versions."""
+        return await self._ask(self._totals, entity, project)
+
+    def _totals(self, entity: str, project: str) -> tuple[int, int]:
+        size = files = counted = 0
+        for key in self._catalog.artifacts(entity, project):
+            for number in reversed(self._catalog.versions(key)):
+                known = self._sizes.get((key, number))
+                if known is None:
+                    if counted == _COUNTED:
+                        continue
+                    counted += 1
+                    root = self._catalog.version(key, number).root
+                    known = self._sizes[key, number] = root.size, root.count
+                size, files = size + known[0], files + known[1]
+        return size, files
