@@ -11,13 +11,12 @@ import click
 
 from artfs.aio.fetch import Fetcher
 from artfs.cli.app import Settings
-from artfs.cli.mounts import background, told
+from artfs.cli.mounts import background, begin_daemon, told
 from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
 from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
 from artfs.format import walk
 from artfs.fuse.control import Message, call, describe
 from artfs.fuse.mount import MountOptions, serve, unmount
-from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project
@@ -82,7 +81,7 @@ def draft(
         settings.say(f"draft {ready['draft']} of {ready['artifact']} on {mountpoint}")
         settings.result("", ready)
         return
-    keep_freed_memory()
+    begin_daemon(ready_fd)
     options = MountOptions(state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd)
     with told(ready_fd):
         repository = settings.repository()
@@ -162,11 +161,11 @@ def end_draft(settings: Settings, mountpoint: Path, about: Message, ending: str 
         settings.result("discarded", {"draft": about["draft"], "discarded": True})
         return
     record = read_draft(settings.state, str(about["draft"]))
-    if record.error:
-        raise ArtfsError(f"draft {record.id}", record.error, "artfs drafts shows it")
     if mode == "keep":
         settings.result(f"draft {record.id} kept", {"draft": record.id, "kept": True})
         return
+    if record.error:
+        raise ArtfsError(f"draft {record.id}", record.error, "artfs drafts shows it")
     _print_version(settings, record.name, {**answer, "version": record.base})
 
 
@@ -259,7 +258,7 @@ def drafts(settings: Settings, unwanted: tuple[str, ...]) -> None:
     settings.result("\n".join(lines), rows)
 
 
-def draft_diff(settings: Settings, mountpoint: str) -> None:
+def draft_diff(settings: Settings, mountpoint: str, names_only: bool) -> None:
     """`artfs diff MNT`: what changed in the files of a draft, as text."""
     path = Path(mountpoint)
     about = _about_draft(settings, path)
@@ -274,7 +273,7 @@ def draft_diff(settings: Settings, mountpoint: str) -> None:
             root = repository.catalog.version(key, found["base"]).root.entry()
         for change in found["changes"]:
             lines.append(_change_line(change))
-            if not change["is_dir"]:
+            if not names_only and not change["is_dir"]:
                 lines += _text_change(repository, root, path, change)
     settings.result("\n".join(lines), found["changes"])
 

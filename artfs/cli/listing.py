@@ -160,7 +160,7 @@ def _plain(value: object) -> str:
 @click.command()
 @click.argument("a")
 @click.argument("b", required=False)
-@click.option("--stat", "as_stat", is_flag=True, help="Sizes, and a line with the sum.")
+@click.option("--stat", "as_stat", is_flag=True, help="Sizes and a sum; of a draft, no text.")
 @click.option("--patch", is_flag=True, help="Show what changed in text files.")
 @click.pass_obj
 def diff(settings: Settings, a: str, b: str | None, as_stat: bool, patch: bool) -> None:
@@ -168,7 +168,7 @@ def diff(settings: Settings, a: str, b: str | None, as_stat: bool, patch: bool) 
     if b is None:
         from artfs.cli.drafts import draft_diff
 
-        draft_diff(settings, a)
+        draft_diff(settings, a, as_stat)
         return
     first, second = settings.ref(a), settings.ref(b)
     with settings.repository() as repository:

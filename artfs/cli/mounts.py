@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def mount(
         ready = background(settings, command, mountpoint)
         settings.result("", ready)
         return
-    keep_freed_memory()
+    begin_daemon(ready_fd)
     options = MountOptions(
         state_dir=settings.state,
         allow_other=allow_other,
@@ -76,6 +77,14 @@ def mount(
         repository = settings.repository()
     with repository:
         mount_readonly(repository, settings.project, parsed, Path(mountpoint), options)
+
+
+def begin_daemon(ready_fd: int | None) -> None:
+    """What a process does first that is going to serve a mount."""
+    keep_freed_memory()
+    if ready_fd is not None:
+        # In the background all goes to the mount's own log, which is bounded.
+        logging.getLogger().handlers.clear()
 
 
 @contextlib.contextmanager

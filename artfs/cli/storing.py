@@ -77,6 +77,7 @@ def put(
                     done = commit(
                         repository, key, root, writer, commit_id=commit_id, type=type_,
                         description=description, metadata=fields, aliases=aliases,
+                        parent=None if old is None else old.version,
                     )  # fmt: skip
                 break
             except ObjectNotFound:

@@ -1,4 +1,4 @@
-"""From a finished tree to a version. The write order of artfs-format(5), COMMIT:
+"""From a finished tree to a version. The write order of artfs-format(5), WRITE ORDER:
 
 1. packs, each synced and under its name (`PackWriter.finish`);
 2. the artifact's record, if it is the first version;
@@ -38,6 +38,7 @@ def commit(
     *,
     commit_id: str,
     base: int | None = None,
+    parent: int | None = None,
     type: str = "",  # noqa: A002  # the word of the contract, in API and command line alike
     description: str = "",
     metadata: Mapping[str, object] | None = None,
@@ -47,7 +48,8 @@ def commit(
 
     `commit_id` is random and the same in every try at one commit: where an earlier try's record
     is there, that version is the answer. With `base`, the commit is refused with `Conflict` unless
-    that is still the newest version (-1: unless there is none).
+    that is still the newest version (-1: unless there is none). `parent` is the version that this
+    one was made from, where that is neither `base` nor the newest.
     Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
     """
     for alias in aliases:
@@ -60,14 +62,12 @@ def commit(
     if done is None:
         writer.finish()
         catalog.create_artifact(key, type or ("" if newest >= 0 else DEFAULT_TYPE), description)
-        done = _record(
-            repository, key, newest,
-            VersionRecord(
-                version=0, commit=commit_id, root=RootRecord.of(root), created=now(),
-                base=newest if base is None else base, description=description,
-                metadata=dict(metadata or {}), stored=writer.stored,
-            ), base,
+        made_from = next(n for n in (parent, base, newest) if n is not None)
+        draft = VersionRecord(
+            version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
+            description=description, metadata=dict(metadata or {}), stored=writer.stored,
         )  # fmt: skip
+        done = _record(repository, key, newest, draft, base)
     for alias in aliases:
         catalog.set_alias(key, alias, done.version)
     return done

@@ -44,15 +44,23 @@ class Export:
         #: Files written, and files that were there and equal.
         self.written = 0
         self.kept = 0
+        # The directories on the way to where we are that were not made yet: with patterns, one
+        # is made only when something in it is.
+        self._waiting: list[bytes] = []
 
     def run(self, root: Entry, target: str) -> None:
         """Write a version's tree. Raises `ExportFailed`, `Damaged`, `Unreachable`."""
         path = os.fsencode(target)
         try:
             os.makedirs(path, exist_ok=True)
+            before = os.stat(path)
+            _make_writable(path, before)
             self._children(root, path, b"", selected=not self._patterns)
-            if not self._patterns:
-                _apply_times(root, path)
+            if before.st_uid == os.geteuid():  # anybody else's directory keeps its mode
+                if self._patterns:
+                    os.chmod(path, stat.S_IMODE(before.st_mode))
+                else:
+                    _apply_times(root, path)
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else target
             hint = "free some space and run it again" if error.errno == errno.ENOSPC else ""
@@ -73,16 +81,25 @@ class Export:
     def _directory(self, entry: Entry, target: bytes, inner: bytes, chosen: bool) -> None:
         if not chosen and not self._may_hold_matches(inner):
             return
-        info = _lstat(target)
-        if info is None or not stat.S_ISDIR(info.st_mode):
+        self._waiting.append(target)
+        if chosen:
+            self._make_waiting()
+        self._children(entry, target, inner + b"/", chosen)
+        if self._waiting:
+            self._waiting.pop()
+        else:
+            _apply_times(entry, target)
+
+    def _make_waiting(self) -> None:
+        for target in self._waiting:
+            info = _lstat(target)
+            if info is not None and stat.S_ISDIR(info.st_mode):
+                _make_writable(target, info)
+                continue
             if info is not None:
                 os.unlink(target)
             os.mkdir(target)
-        elif info.st_mode & 0o700 != 0o700:
-            os.chmod(target, 0o700)  # a read-only directory of an earlier run
-        self._children(entry, target, inner + b"/", chosen)
-        if chosen:
-            _apply_times(entry, target)
+        self._waiting.clear()
 
     def _may_hold_matches(self, inner: bytes) -> bool:
         # What a pattern says before its first wildcard; a `*` matches `/` too.
@@ -93,6 +110,7 @@ class Export:
     def _leaf(self, entry: Entry, target: bytes) -> None:
         if entry.kind == Kind.REFERENCE:
             raise Unsupported(os.fsdecode(target), "is a reference, which cannot be fetched yet")
+        self._make_waiting()
         info = _lstat(target)
         if entry.kind == Kind.SYMLINK:
             is_link = info is not None and stat.S_ISLNK(info.st_mode)
@@ -128,7 +146,11 @@ class Export:
     def _equal(self, entry: Entry, path: bytes, info: os.stat_result) -> bool:
         if info.st_size != entry.size:
             return False
-        with open(path, "rb") as file:
+        try:
+            file = open(path, "rb")  # noqa: SIM115  # closed by the `with` below
+        except PermissionError:
+            return False  # of an earlier run, and write-only: to be replaced
+        with file:
             position = 0
             while position < entry.size:
                 for _, ref in drive(walk.chunks(entry, position, 16 << 20), self._blobs):
@@ -143,6 +165,12 @@ def _lstat(path: bytes) -> os.stat_result | None:
         return os.lstat(path)
     except FileNotFoundError:
         return None
+
+
+def _make_writable(path: bytes, info: os.stat_result) -> None:
+    """Let its owner write to a directory, which may be a read-only one of an earlier run."""
+    if info.st_mode & 0o700 != 0o700 and info.st_uid == os.geteuid():
+        os.chmod(path, 0o700)
 
 
 def _apply_times(entry: Entry, path: bytes) -> None:

@@ -152,8 +152,10 @@ class Ingest:
                 )
             elif entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
-            else:
+            elif entry.is_file(follow_symlinks=False):
                 files.append((entry.path, entry.name))
+            else:
+                raise _special(entry.path, entry.stat(follow_symlinks=False).st_mode)
         for i in range(0, len(files), _BATCH_FILES):
             yield readers.submit(_load_batch, files[i : i + _BATCH_FILES])
         for child in directories:
@@ -284,7 +286,7 @@ def _open(path: bytes) -> int:
 def _examined(path: bytes, look: Callable[[bytes], os.stat_result]) -> os.stat_result:
     try:
         return look(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(_shown(path), "no such file or directory") from error
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -173,11 +173,11 @@ class Artfs(Peer):
 
     def __init__(self, base: Path, work: Path) -> None:
         super().__init__(base, work)
-        for kind in ("state", "cache", "config"):
+        for kind in ("state", "cache", "config", "data"):  # the default store is made at first use
             os.environ[f"XDG_{kind.upper()}_HOME"] = str(work / "home" / kind)
 
     def _artfs(self, *args: str | Path) -> list[str | Path]:
-        return [sys.executable, "-m", "artfs", "--store", self.work / "store", *args]
+        return [sys.executable, "-m", "artfs", *args]
 
     def missing(self) -> str:
         done = subprocess.run(

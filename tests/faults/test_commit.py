@@ -1,0 +1,193 @@
+"""Whatever fails, and whenever the process dies: no version or a whole one, and never two."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artfs.errors import NotFound, Unreachable
+from artfs.repo.commit import Committed
+from artfs.repo.repository import Repository
+from artfs.store.base import Store
+from artfs.store.directory import DirectoryStore
+from artfs.store.memory import MemoryStore
+from tests.support.faulty import FaultyStore
+from tests.unit.repo.trees import (
+    KEY,
+    Tree,
+    commit_tree,
+    flat,
+    memory_repository,
+    noise,
+    read_version,
+)
+
+OLD: Tree = {b"same": noise(40_000, "same"), b"d": {b"old": b"1"}, b"l": "same"}
+NEW: Tree = {b"same": noise(40_000, "same"), b"d": {b"new": noise(5000, "new")}, b"l": "d"}
+
+CHANGES = ("writer.write", "writer.commit", "put_if_absent", "compare_and_set")
+
+
+def make(store: Store, cache: Path, first: bool) -> None:
+    """The store as the commit finds it: with an earlier version, or without."""
+    with memory_repository(cache, store) as repository:
+        if not first:
+            commit_tree(repository, OLD)
+
+
+def commit(repository: Repository) -> Committed:
+    return commit_tree(repository, NEW, commit_id="the one", aliases=("best",))
+
+
+def dry_run(first: bool, tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    store = FaultyStore(MemoryStore())
+    cache = tmp_path_factory.mktemp("dry")
+    make(store, cache, first)
+    store.calls.clear()
+    with memory_repository(cache, store) as repository:
+        commit(repository)
+        return +Counter({name: n for name, n in store.calls.items() if "close" not in name})
+
+
+def check(store: Store, cache: Path, first: bool) -> None:
+    """All versions whole; the commit can be repeated, and then is there once."""
+    before = 0 if first else 1
+    with memory_repository(cache, store) as repository:
+        numbers = repository.catalog.versions(KEY)
+        assert numbers in (list(range(before)), list(range(before + 1)))
+        contents = [read_version(repository, number) for number in numbers]
+        assert contents == [flat(OLD), flat(NEW)][1 - before :][: len(numbers)]
+        try:
+            assert repository.catalog.aliases(KEY) in ({}, {"best": before})
+        except NotFound:
+            assert first
+        done = commit(repository)
+        assert (done.version, done.changed) == (before, True)
+        assert repository.catalog.versions(KEY) == list(range(before + 1))
+        assert repository.catalog.aliases(KEY) == {"best": before}
+        assert read_version(repository, before) == flat(NEW)
+        done = commit_tree(repository, OLD)
+        assert (done.version, done.changed) == (before + 1, True)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("first", [False, True], ids=["second", "first"])
+def test_every_store_call_fails_once(
+    tmp_path_factory: pytest.TempPathFactory, first: bool, after: bool
+) -> None:
+    calls = dry_run(first, tmp_path_factory)
+    assert {"writer.commit", "put_if_absent", "compare_and_set", "info"} <= calls.keys()
+    for method, count in calls.items():
+        if after and method not in CHANGES:
+            continue  # a lost answer is a failure before
+        for nth in range(1, count + 1):
+            store = FaultyStore(MemoryStore())
+            cache = tmp_path_factory.mktemp("cache")
+            make(store, cache, first)
+            store.fail(method, nth, Unreachable("store", "does not answer"), after)
+            with memory_repository(cache, store) as repository, pytest.raises(Unreachable):
+                commit(repository)
+            store.verify_all_hit()
+            check(store.inner, cache, first)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("method", CHANGES)
+def test_every_write_to_a_directory_fails_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, method: str, after: bool
+) -> None:
+    for nth in range(1, dry_run(True, tmp_path_factory)[method] + 1):
+        root = tmp_path / f"store{nth}"
+        store = FaultyStore(DirectoryStore.create(root))
+        store.fail(method, nth, OSError(28, "No space left on device"), after)
+        with (
+            memory_repository(tmp_path / f"cache{nth}", store) as repository,
+            pytest.raises(OSError, match="No space"),
+        ):
+            commit(repository)
+        store.verify_all_hit()
+        assert list(root.glob(".tmp/*")) == []
+        check(store.inner, tmp_path / f"cache{nth}", first=True)
+
+
+STEPS = ("mkdir", "open", "writev", "write", "fsync", "link", "rename", "unlink")
+
+
+class Deadly:
+    """The n-th of this process's system calls that change the store ends it, by SIGKILL."""
+
+    def __init__(self, root: Path, fatal: int | None) -> None:
+        self.steps = 0
+        self._fatal = fatal
+        self._root = str(root)
+        for name in STEPS:
+            setattr(os, name, self._wrapped(getattr(os, name)))
+
+    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            if not isinstance(args[0], str) or args[0].startswith(self._root):
+                self.steps += 1
+                if self.steps == self._fatal:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return step
+
+
+def commit_and_die(root: Path, cache: Path, fatal: int | None) -> int:
+    """Commit in a child process that dies at a step; its wait status, or the number of steps."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            deadly = Deadly(root, fatal)
+            with memory_repository(cache, DirectoryStore(root)) as repository:
+                commit(repository)
+            steps = deadly.steps
+            os.writev(writable, [b"%d" % steps])
+        finally:
+            os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as file:
+        answer = file.read()
+    _, status = os.waitpid(child, 0)
+    if fatal is None:
+        return int(answer)
+    assert os.WIFSIGNALED(status), "the child did not die"
+    return status
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Callable[[], tuple[Path, Path]]]:
+    """Makes stores, each with its cache, that have one version."""
+    made = 0
+
+    def make_one() -> tuple[Path, Path]:
+        nonlocal made
+        made += 1
+        root, cache = tmp_path / f"store{made}", tmp_path / f"cache{made}"
+        make(DirectoryStore.create(root), cache, first=False)
+        return root, cache
+
+    yield make_one
+
+
+@pytest.mark.slow
+def test_killed_at_every_step(fresh: Callable[[], tuple[Path, Path]]) -> None:
+    steps = commit_and_die(*fresh(), None)
+    assert steps > 15
+    outcomes = set()
+    for fatal in range(1, steps + 1):
+        root, cache = fresh()
+        commit_and_die(root, cache, fatal)
+        store = DirectoryStore(root)
+        with memory_repository(cache, store) as repository:
+            outcomes.add(len(repository.catalog.versions(KEY)))
+        check(store, cache, first=False)
+    assert outcomes == {1, 2}, "the commit point lies within the steps"
