@@ -1,7 +1,7 @@
 """Nodes and chunks for the event loop: at once where they are at hand, else from a thread.
 
 Belongs to the event loop; threads run `artfs.repo.Blobs` and nothing of this module's state. All
-that it returns has been checked against its digest. Every wait ends: after `timeout` seconds with
+that it returns has been checked against its digest. Every wait ends: after `patience` seconds with
 `Unreachable`.
 """
 
@@ -24,9 +24,6 @@ from artfs.types import BlobRef
 
 T = TypeVar("T")
 
-#: Bytes that are read and hashed in the event loop if the page cache has them: at 2 GB/s as long
-#: as a thread takes to start. A bigger read goes to a thread also to let the other core hash.
-_INLINE = 192 << 10
 #: Chunks are kept a moment: the kernel asks for pieces that begin and end inside a chunk.
 _RECENT_BYTES = 32 << 20
 
@@ -40,24 +37,23 @@ class DamagedBlob(Damaged):
 
 
 Buffer: TypeAlias = bytes | memoryview
-Outcome: TypeAlias = bytes | DamagedBlob
 
 
 class _Flight:
-    """Chunks being read: whoever wants one of them too waits for `done`."""
+    """A chunk that is being read; whoever else wants it waits for `done`."""
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.outcomes: dict[bytes, Outcome] = {}
+        self.data: bytes | None = None
         self.failure: ArtfsError | None = None
 
 
 class Fetcher:
     """Reads one store's blobs for a mount."""
 
-    def __init__(self, blobs: Blobs, timeout: float = 60.0) -> None:
+    def __init__(self, blobs: Blobs, patience: float = 60.0) -> None:
         self._blobs = blobs
-        self._timeout = timeout
+        self._patience = patience
         self._recent: Generations[bytes, bytes] = Generations(_RECENT_BYTES)
         self._flights: dict[bytes, _Flight] = {}
         self._hints = Hints()
@@ -84,7 +80,7 @@ class Fetcher:
 
     async def _node(self, ref: BlobRef) -> Node:
         try:
-            return await run_retrying(self._timeout, "manifest", self._blobs.node, ref)
+            return await run_retrying(self._patience, "manifest", self._blobs.node, ref)
         except (Damaged, ObjectNotFound) as error:
             raise DamagedBlob(ref, error.why) from error
 
@@ -103,75 +99,53 @@ class Fetcher:
         recent = self._recent.get(ref.digest)
         if recent is not None:
             return recent
-        data = self.at_hand(ref)
-        if data is None:
-            [data] = await self._fetch([ref], keep)
-        elif keep:
+        data = self.at_hand(ref) or await self._fetch(ref)
+        if keep:
             self._recent.put(ref.digest, data, len(data))
         return data
 
-    async def joined(self, refs: Sequence[BlobRef]) -> Buffer:
-        """The bytes of several chunks, one after the other. Raises `DamagedBlob`, `Unreachable`."""
-        if len(refs) == 1:
-            return await self.chunk(refs[0])
-        if sum(ref.stored for ref in refs) <= _INLINE:
-            return b"".join([await self.chunk(ref) for ref in refs])
-        return await run_retrying(self._timeout, "store", self._spans, refs)
-
-    async def _fetch(self, refs: Sequence[BlobRef], keep: bool) -> list[bytes]:
-        outcomes: dict[bytes, Outcome] = {}
-        own: dict[bytes, BlobRef] = {}
-        others: list[tuple[BlobRef, _Flight]] = []
-        for ref in refs:
-            recent, flight = self._recent.get(ref.digest), self._flights.get(ref.digest)
-            if recent is not None:
-                outcomes[ref.digest] = recent
-            elif flight is not None:
-                others.append((ref, flight))
-            else:
-                own[ref.digest] = ref
-        if own:
-            outcomes |= await self._fly(list(own.values()), keep)
-        for ref, flight in others:
-            outcomes[ref.digest] = await self._join(ref, flight)
-        return [_data(outcomes[ref.digest]) for ref in refs]
-
-    async def _fly(self, refs: list[BlobRef], keep: bool) -> dict[bytes, Outcome]:
-        flight = _Flight()
-        for ref in refs:
-            self._flights[ref.digest] = flight
+    async def _fetch(self, ref: BlobRef) -> bytes:
+        while (flight := self._flights.get(ref.digest)) is not None:
+            await flight.done.wait()
+            if flight.failure is not None:
+                raise flight.failure
+            if flight.data is not None:
+                return flight.data
+            # The task that read it was cancelled.
+        flight = self._flights[ref.digest] = _Flight()
         try:
-            flight.outcomes = await run_retrying(self._timeout, "store", self._read, refs)
+            flight.data = await run_retrying(self._patience, "store", self._read, ref)
         except ArtfsError as error:
             flight.failure = error
             raise
         finally:
-            for ref in refs:
-                del self._flights[ref.digest]
+            del self._flights[ref.digest]
             flight.done.set()
-        if keep:
-            for digest, outcome in flight.outcomes.items():
-                if isinstance(outcome, bytes):
-                    self._recent.put(digest, outcome, len(outcome))
-        return flight.outcomes
+        return flight.data
 
-    async def _join(self, ref: BlobRef, flight: _Flight) -> Outcome:
-        await flight.done.wait()
-        if flight.failure is not None:
-            raise flight.failure
-        outcome = flight.outcomes.get(ref.digest)
-        # None: the task that read it was cancelled.
-        return outcome if outcome is not None else await self.chunk(ref)
+    def _read(self, ref: BlobRef) -> bytes:
+        """Runs in a thread."""
+        try:
+            return self._blobs.read(ref)
+        except (Damaged, ObjectNotFound) as error:
+            raise DamagedBlob(ref, error.why) from error
 
-    def _read(self, refs: list[BlobRef]) -> dict[bytes, Outcome]:
-        """Runs in a thread. A damaged chunk must not fail those who want its neighbours."""
-        outcomes: dict[bytes, Outcome] = {}
+    async def joined(self, refs: Sequence[BlobRef]) -> Buffer:
+        """The bytes of several chunks, one after the other. Raises `DamagedBlob`, `Unreachable`.
+
+        What the page cache has is read and hashed here, 1 MiB in half a millisecond: in threads it
+        takes longer, as they and the event loop wait for each other's turn at the interpreter.
+        """
+        if len(refs) == 1:
+            return await self.chunk(refs[0])
+        parts = []
         for ref in refs:
-            try:
-                outcomes[ref.digest] = self._blobs.read(ref)
-            except (Damaged, ObjectNotFound) as error:
-                outcomes[ref.digest] = DamagedBlob(ref, error.why)
-        return outcomes
+            data = self.at_hand(ref)
+            if data is None:
+                return await run_retrying(self._patience, "store", self._spans, refs)
+            parts.append(data)
+        self._recent.put(refs[-1].digest, parts[-1], len(parts[-1]))  # the next read begins in it
+        return b"".join(parts)
 
     def _spans(self, refs: Sequence[BlobRef]) -> Buffer:
         """Runs in a thread. Chunks that are neighbours in a pack are read at once, and not copied
@@ -213,9 +187,3 @@ class Fetcher:
 
 def _adjacent(one: BlobRef, other: BlobRef) -> bool:
     return one.pack == other.pack and one.offset + one.stored == other.offset
-
-
-def _data(outcome: Outcome) -> bytes:
-    if isinstance(outcome, DamagedBlob):
-        raise outcome
-    return outcome

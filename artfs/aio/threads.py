@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
-from outcome import Outcome
 
 from artfs.errors import Unreachable
+
+if TYPE_CHECKING:
+    from outcome import Outcome
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")

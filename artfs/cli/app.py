@@ -20,6 +20,9 @@ from artfs.errors import ArtfsError, Damaged, InvalidValue
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Ref, parse_artifact, parse_project, parse_ref
 
+#: A path of 4,096 bytes is up to 2,048 directories deep, and walking takes some frames for each.
+_RECURSION = 10_000
+
 #: Command -> module below `artfs.cli` that defines it under its own name.
 _COMMANDS = {
     "init": "storing", "put": "storing", "get": "storing", "cat": "storing",
@@ -134,6 +137,7 @@ def cli(
 
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
+    sys.setrecursionlimit(_RECURSION)
     try:
         cli.main(prog_name="artfs", standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -154,6 +158,10 @@ def run() -> NoReturn:
         sys.exit(exits.status_of(error))
     except OSError as error:
         sys.exit(_os_error(error))
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        _explain(what, "this should not happen; -vv shows where it did")
+        sys.exit(exits.FAILED)
     sys.exit(0)
 
 

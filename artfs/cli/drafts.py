@@ -15,8 +15,7 @@ from artfs.cli.mounts import background, begin_daemon, told
 from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
 from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
 from artfs.format import walk
-from artfs.fuse.control import Message, call, describe
-from artfs.fuse.mount import MountOptions, serve, unmount
+from artfs.fuse.mount import Message, MountOptions, call, describe, serve, unmount
 from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project

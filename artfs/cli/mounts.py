@@ -13,9 +13,15 @@ import click
 
 from artfs.cli.app import Settings
 from artfs.errors import InvalidValue
-from artfs.fuse.control import Message, describe
-from artfs.fuse.daemon import Parent
-from artfs.fuse.mount import MountOptions, mount_readonly, start_daemon, unmount
+from artfs.fuse.mount import (
+    Message,
+    MountOptions,
+    Parent,
+    describe,
+    mount_readonly,
+    start_daemon,
+    unmount,
+)
 from artfs.repo.malloc import keep_freed_memory
 
 _PATIENCE = 60.0

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import click
+import msgspec
 
 from artfs.cli.app import Settings, damaged_in
 from artfs.cli.output import progress, size_text
@@ -62,6 +63,7 @@ def put(
         check_name(type_, "type")
     for alias in aliases:
         check_alias(alias)
+    _check_text(description, "description")
     fields = dict(_field(item) for item in metadata)
     for path in paths:
         if "://" in path and not Path(path).exists():
@@ -119,10 +121,24 @@ def _field(item: str) -> tuple[str, object]:
     name, equals, value = item.partition("=")
     if not equals or not name:
         raise InvalidValue(f"metadata '{item}'", "is not of the form KEY=VALUE")
+    _check_text(item, "metadata")
     try:
-        return name, json.loads(value)
+        found = json.loads(value)
+        kept = msgspec.json.decode(msgspec.json.encode(found))
+    except RecursionError:
+        raise InvalidValue(f"metadata '{name}'", "is nested too deeply") from None
     except ValueError:
         return name, value
+    if kept != found:
+        raise InvalidValue(f"metadata '{name}'", "holds a number that JSON cannot keep exactly")
+    return name, found
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(what, "is not valid UTF-8") from None
 
 
 def _report(settings: Settings, key: ArtifactKey, done: Committed) -> None:

@@ -15,6 +15,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 # Checked when a record is decoded: unlike nodes, records have no digest that would give damage
 # away, and a size read from one decides how much memory is asked for.
+_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 _Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Node: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 _Pack: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
@@ -26,7 +27,7 @@ class StoreRecord(msgspec.Struct, frozen=True):
     """`artfs.json`: what kind of store this is, and its random id."""
 
     format: int
-    id: str
+    id: _Id
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True):

@@ -23,9 +23,11 @@ import trio
 from artfs.aio.fetch import Fetcher
 from artfs.errors import InUse, MountFailed, NotFound
 from artfs.fuse import control, daemon, mountinfo
-from artfs.fuse.control import Handlers, Message
+from artfs.fuse.control import Handlers
+from artfs.fuse.control import Message as Message
 from artfs.fuse.control import call as call
-from artfs.fuse.daemon import Parent
+from artfs.fuse.control import describe as describe
+from artfs.fuse.daemon import Parent as Parent
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
 from artfs.fuse.unmount import unmount as unmount
@@ -174,7 +176,7 @@ def _told(options: MountOptions) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _directory(state_dir: Path, mount_id: str, description: Message) -> Iterator[Path]:
-    """The mount's directory with its mount.json, removed at the end but after a crash."""
+    """The mount's directory with its mount.json, gone again at the end; SIGKILL leaves it."""
     directory = control.mount_directory(state_dir, mount_id)
     directory.mkdir(parents=True, mode=0o700)
     (directory / "mount.json").write_bytes(msgspec.json.encode(description) + b"\n")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from artfs.aio.fetch import Buffer
 from artfs.errors import InvalidValue, NotFound
 from artfs.types import ArtifactKey, check_name, parse_version
 from artfs.vfs.attributes import DIRECTORY_SIZE, Owner
@@ -24,7 +25,6 @@ from artfs.vfs.errors import (
     NoAttribute,
     NoEntry,
     NotADirectory,
-    ReadOnly,
 )
 from artfs.vfs.readonly import ReadOnlyTree
 from artfs.vfs.remembering import Remembering
@@ -138,7 +138,7 @@ class CatalogTree(ReadOnlyTree):
             return await self._versions.open(ino, flags, caller)
         raise IsADirectory
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes:
+    async def read(self, handle: int, offset: int, size: int) -> Buffer:
         return await self._versions.read(handle, offset, size)
 
     async def release(self, handle: int) -> None:
@@ -195,9 +195,6 @@ class CatalogTree(ReadOnlyTree):
 
     async def listxattr(self, ino: int) -> list[bytes]:
         return await self._versions.listxattr(ino) if ino >> SLOT_BITS else []
-
-    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        raise ReadOnly
 
 
 def _target(number: int) -> bytes:

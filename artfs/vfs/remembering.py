@@ -103,7 +103,7 @@ class Remembering:
         return Contents(versions, aliases)
 
     async def totals(self, entity: str, project: str) -> tuple[int, int]:
-        """(bytes, paths) of a project's versions."""
+        """(bytes, paths) of a project's versions, their roots among them."""
         return await self._ask(self._totals, entity, project)
 
     def _totals(self, entity: str, project: str) -> tuple[int, int]:
@@ -117,5 +117,5 @@ class Remembering:
                     counted += 1
                     root = self._catalog.version(key, number).root
                     known = self._sizes[key, number] = root.size, root.count
-                size, files = size + known[0], files + known[1]
+                size, files = size + known[0], files + known[1] + 1
         return size, files

@@ -21,7 +21,6 @@ from artfs.types import ArtifactKey, BlobRef, Entry, Kind
 from artfs.vfs import xattrs
 from artfs.vfs.attributes import Owner, attrs_of
 from artfs.vfs.errors import (
-    BadHandle,
     InvalidArgument,
     IsADirectory,
     NameTooLong,

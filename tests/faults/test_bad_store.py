@@ -33,6 +33,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(home: Path, source: Path) -> Path:
+    artfs("init")
     artfs("put", "animals", source)
     return home / "store"
 
@@ -81,13 +82,13 @@ def test_a_flipped_bit_in_a_node(store: Path, source: Path) -> None:
         flip(path, ref.offset + ref.stored // 2)
     fails(5, "ls", "animals:v0", line="digest")
     fails(5, "cat", "animals:v0", "data.bin", line="digest")
-    fails(5, "get", "animals:v0", line="animals:latest" if False else "digest")
+    fails(5, "get", "animals:v0", line="digest")
     assert artfs("log", "animals").stdout.startswith("v0")
 
 
 def test_a_flipped_bit_in_a_pack_index(store: Path, source: Path) -> None:
     """Nothing is read by the index but what to share: it is found damaged, and not used."""
-    for path in {path for path, _ in sum(blobs(store).values(), [])}:
+    for path in {path for found in blobs(store).values() for path, _ in found}:
         flip(path, path.stat().st_size - 60)
     assert artfs("cat", "animals:v0", "sub/small").stdout == "small"
     for cached in store.parent.rglob("known.sqlite*"):
@@ -144,8 +145,10 @@ def test_a_store_id_that_leads_elsewhere(store: Path) -> None:
 def small_disk(at: Path, size: str) -> Iterator[None]:
     at.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", at], capture_output=True, check=False
-    )  # fmt: skip
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", at],
+        capture_output=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip(f"no tmpfs can be mounted: {made.stderr.decode().strip()}")
     try:

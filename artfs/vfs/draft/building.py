@@ -140,8 +140,9 @@ class Builder:
         if stat.S_ISLNK(inode.mode):
             digest = digests.of_link(inode.target)
             return Entry(
-                name, Kind.SYMLINK, 0o777, inode.mtime_ns, 0, 0, digest, target=inode.target
-            )
+                name, Kind.SYMLINK, 0o777, inode.mtime_ns, len(inode.target), 0, digest,
+                target=inode.target,
+            )  # fmt: skip
         return None  # FIFOs, sockets and devices stay behind
 
     def _content(self, inode: Inode) -> Entry:

@@ -30,12 +30,13 @@ class Inode:
 
     `unsaved`: ranges written in the topmost layer that are not in table `extents` yet. `marked`:
     the epoch in which all of its names, and all directories above, got their rows in `changes`.
-    `opens`: handles. `forgotten`: the kernel does not know it any more.
+    `opens`: handles. `forgotten`: the kernel does not know it any more. `dropped`: nor does the
+    journal.
     """
 
     __slots__ = (
-        "__weakref__", "atime_ns", "base_len", "ctime_ns", "forgotten", "gid", "home", "ino",
-        "layers", "lower", "marked", "mode", "mtime_ns", "nlink", "opens", "rdev", "size",
+        "__weakref__", "atime_ns", "base_len", "ctime_ns", "dropped", "forgotten", "gid", "home",
+        "ino", "layers", "lower", "marked", "mode", "mtime_ns", "nlink", "opens", "rdev", "size",
         "target", "uid", "unsaved",
     )  # fmt: skip
 
@@ -57,6 +58,7 @@ class Inode:
         self.marked = 0
         self.opens = 0
         self.forgotten = False
+        self.dropped = False
 
     @property
     def is_dir(self) -> bool:

@@ -69,21 +69,23 @@ class DataFiles:
         return f"{self.directory}/{ino}.{epoch}"
 
     def get(self, ino: int, epoch: int, new: bool = False) -> DataFile:
-        """A layer's file, made where there is none yet. Raises `OSError`."""
+        """A layer's file, which is there already unless it may be `new`. Raises `OSError`."""
         key = ino, epoch
         file = self._open.get(key)
         if file is None:
-            try:
-                file = DataFile(self.path(ino, epoch), os.O_RDWR)
-            except FileNotFoundError:
-                file = self._make(ino, epoch, new)
+            file = self._make(ino, epoch) if new else self._find(ino, epoch)
             self._open[key] = file
         return file
 
-    def _make(self, ino: int, epoch: int, new: bool) -> DataFile:
-        if not new:
+    def _find(self, ino: int, epoch: int) -> DataFile:
+        try:
+            return DataFile(self.path(ino, epoch), os.O_RDWR)
+        except FileNotFoundError:
             # The machine was reset before the file was synced: it is zeros, as on other disks.
             log.warning("%s is lost: it was not synced", self.path(ino, epoch))
+            return self._make(ino, epoch)
+
+    def _make(self, ino: int, epoch: int) -> DataFile:
         self.grew = True
         return DataFile(self.path(ino, epoch), os.O_RDWR | os.O_CREAT)
 

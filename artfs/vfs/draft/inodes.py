@@ -44,14 +44,12 @@ class Inodes:
     def at_hand(self, ino: int) -> Inode | None:
         """The inode if it is in memory or in the journal."""
         inode = self._kept.get(ino) or self._alive.get(ino)
-        if inode is None:
-            if ino >= numbers.FIRST_BASE and not self.base_touched:
-                return None
-            row = self._journal.inode(ino)
-            if row is None:
-                return None
-            inode = self._keep(codec.of_row(row))
-        return inode
+        if inode is not None and not inode.dropped:
+            return inode
+        if ino >= numbers.FIRST_BASE and not self.base_touched:
+            return None
+        row = self._journal.inode(ino)
+        return self._keep(codec.of_row(row)) if row is not None else None
 
     async def get(self, ino: int) -> Inode:
         """The inode with a number. Raises `NoEntry`, and what fetching raises."""
@@ -120,6 +118,7 @@ class Inodes:
     def drop(self, inode: Inode) -> None:
         """The inode is gone for good."""
         self._touched.pop(inode.ino, None)
+        inode.dropped = True
         self._journal.do("DELETE FROM inodes WHERE ino = ?", (inode.ino,))
 
     def save(self) -> None:

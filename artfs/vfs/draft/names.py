@@ -34,6 +34,8 @@ class Names:
         """The inode with a name in a directory."""
         row = self._journal.dentry(parent.ino, name)
         if row is None:
+            if parent.lower is None or parent.lower.blob is None:
+                return None
             found = await self._in_base(parent, name)
             # Somebody may have given or removed the name during the wait.
             row = self._journal.dentry(parent.ino, name)
@@ -46,8 +48,7 @@ class Names:
         return await self._inodes.get(row[0]) if row[0] else None
 
     async def _in_base(self, parent: Inode, name: bytes) -> tuple[int, Entry] | None:
-        if parent.lower is None or parent.lower.blob is None:
-            return None
+        assert parent.lower is not None
         _, ordinal = numbers.split(parent.ino)
         return await self._fetch.drive(walk.find(parent.lower, ordinal, name))
 

@@ -143,17 +143,29 @@ class Snapshot:
         rows = self._db.execute(
             "SELECT parent, name FROM dentries WHERE ino = ? AND ino > 0", (ino,)
         ).fetchall()
-        return [b"/".join([*self.parts(parent), name]) for parent, name in rows]
+        return [b"/".join([*self._parts(parent), name]) for parent, name in rows]
 
-    def parts(self, directory: int) -> list[bytes]:
+    def old_path(self, place: tuple[int, bytes]) -> bytes:
+        """The path that a place had in the last commit."""
+        directory, name = place
+        parts = [name]
+        while directory != ROOT:
+            directory, name = self.origin(directory) or self._place(directory)
+            parts.append(name)
+        return b"/".join(reversed(parts))
+
+    def _parts(self, directory: int) -> list[bytes]:
         """The path of a directory, name by name."""
         parts: list[bytes] = []
         while directory != ROOT:
-            row = self._db.execute(
-                "SELECT parent, name FROM dentries WHERE ino = ? AND ino > 0", (directory,)
-            ).fetchone()
-            home = row or self.inode(directory).home
-            assert home is not None, f"inode {directory} has no name"
-            directory, name = home
+            directory, name = self._place(directory)
             parts.append(name)
         return parts[::-1]
+
+    def _place(self, directory: int) -> tuple[int, bytes]:
+        row: tuple[int, bytes] | None = self._db.execute(
+            "SELECT parent, name FROM dentries WHERE ino = ? AND ino > 0", (directory,)
+        ).fetchone()
+        place = row or self.inode(directory).home
+        assert place is not None, f"inode {directory} has no name"
+        return place

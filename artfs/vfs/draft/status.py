@@ -102,7 +102,7 @@ class _Comparison:
             return
         origin = self._snapshot.origin(now.ino) if kind == NAME else None
         if origin is not None:
-            old_path = b"/".join([*self._snapshot.parts(origin[0]), origin[1]])
+            old_path = self._snapshot.old_path(origin)
             yield PathChange("R", path, now.is_dir, self._written(now), old_path)
         elif old is None:
             yield PathChange("A", path, now.is_dir, self._written(now))

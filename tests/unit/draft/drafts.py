@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -57,11 +58,14 @@ def store_tree(tree: Listing, writer: PackWriter, prefix: bytes = b"", name: byt
             entries.append(Entry(own, Kind.SYMLINK, 0o777, 0, 0, 0, digest, target=node.data))
         elif node.kind == "f":
             data = node.data
-            root = store_file(lambda at, n, d=data: d[at : at + n], len(data), writer)
-            entries.append(
-                Entry(own, Kind.FILE, node.mode, 0, root.size, 0, root.digest, root.blob, root.height)
-            )
+            root = store_file(reader(data), len(data), writer)
+            place = root.digest, root.blob, root.height
+            entries.append(Entry(own, Kind.FILE, node.mode, 0, root.size, 0, *place))
     return editing.new_directory(name, 0o755, 0, entries, writer)
+
+
+def reader(data: bytes) -> Callable[[int, int], bytes]:
+    return lambda offset, length: data[offset : offset + length]
 
 
 def digest_of(tree: Listing, repository: Repository) -> bytes:
@@ -175,7 +179,9 @@ class Fs:
     async def rmdir(self, path: bytes) -> None:
         await self.gone(path, self.tree.rmdir)
 
-    async def gone(self, path: bytes, remove) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    async def gone(
+        self, path: bytes, remove: Callable[[int, bytes, Caller], Awaitable[None]]
+    ) -> None:
         parent, name = await self.place(path)
         ino = (await self.tree.lookup(parent, name)).ino
         await remove(parent, name, ME)
@@ -222,9 +228,9 @@ class Fs:
         return found
 
 
-def mount(draft: Draft, **options: object) -> Fs:
+def mount(draft: Draft, **options: Any) -> Fs:  # noqa: ANN401  # as DraftTree takes them
     fetcher = Fetcher(draft.repository.blobs)
-    return Fs(DraftTree(draft, fetcher, ME.uid, ME.gid, **options))  # type: ignore[arg-type]
+    return Fs(DraftTree(draft, fetcher, ME.uid, ME.gid, **options))
 
 
 @asynccontextmanager

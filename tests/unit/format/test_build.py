@@ -40,7 +40,8 @@ class Nodes:
                 self.fetched += 1
                 ref = steps.send(decode(self.data[ref.digest]))
         except StopIteration as end:
-            return end.value
+            result: T = end.value
+            return result
 
 
 def file_entry(name: bytes, content: bytes, mode: int = 0o644) -> Entry:
@@ -50,7 +51,9 @@ def file_entry(name: bytes, content: bytes, mode: int = 0o644) -> Entry:
 
 
 def directory(root: Root, name: bytes = b"") -> Entry:
-    return Entry(name, Kind.DIRECTORY, 0o755, 1, root.size, root.count, root.digest, root.blob, root.height)
+    return Entry(
+        name, Kind.DIRECTORY, 0o755, 1, root.size, root.count, root.digest, root.blob, root.height
+    )  # fmt: skip
 
 
 def build_dir(entries: dict[bytes, Entry], nodes: Nodes) -> Root:
@@ -141,7 +144,11 @@ def test_spliced_list_equals_one_built_from_nothing(
     assert edited == build_list(chunks, nodes)
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=900), st.integers(0, 9000), st.integers(0, 999))
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=900),
+    st.integers(0, 9000),
+    st.integers(0, 999),
+)
 def test_chunks_of_a_range(digests: list[int], offset: int, length: int) -> None:
     nodes = Nodes()
     chunks = runs(digests)
@@ -158,7 +165,7 @@ def tree(nodes: Nodes) -> tuple[Entry, list[tuple[bytes, Entry]]]:
     """A version with directories in a large directory, and its paths in walking order."""
     entries: dict[bytes, Entry] = {}
     paths: list[tuple[bytes, Entry]] = []
-    for n in range(500):
+    for n in range(200):
         name = b"d%03d" % n
         inside = {b"f%d" % k: file_entry(b"f%d" % k, b"x" * k) for k in range(n % 150)}
         entries[name] = directory(build_dir(inside, nodes), name)
@@ -187,4 +194,4 @@ def test_pages_go_on_from_any_position() -> None:
         listed += found
         after = found[0][0]  # one at a time: every entry is once the first of a page
         listed[len(listed) - len(found) :] = found[:1]
-    assert [e.name for _, e in listed] == [b"d%03d" % n for n in range(500)]
+    assert [e.name for _, e in listed] == [b"d%03d" % n for n in range(200)]

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from artfs.errors import Conflict, Damaged, InvalidValue, NotFound, UnsupportedFormat
@@ -261,10 +262,9 @@ def test_artifacts_and_projects(repository: Repository) -> None:
 
 
 def spoilt(field: str, value: object) -> bytes:
-    text = record.encode(version_record(0)).decode()
-    fields = record.msgspec.json.decode(text)
+    fields = msgspec.json.decode(record.encode(version_record(0)))
     (fields["root"] if field in fields["root"] else fields)[field] = value
-    return record.msgspec.json.encode(fields)
+    return msgspec.json.encode(fields)
 
 
 BAD_RECORDS = {

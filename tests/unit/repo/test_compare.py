@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artfs.format.node import Node as ManifestNode
-from artfs.repo.compare import compare
+from artfs.repo.compare import Difference, compare
 from artfs.repo.editing import edit, empty_directory
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
@@ -28,13 +28,14 @@ from tests.unit.repo.trees import (
 )
 
 Found = tuple[str, bytes, bytes]
-contents = st.sampled_from([b"", b"1", b"2", (b"1", 0o755), (b"1", 0o600), "1", "2"])
-names = st.sampled_from([b"a", b"b", b"c", b"d", b"\xff", b"e" * 255])
-trees: st.SearchStrategy[Tree] = st.recursive(
-    st.dictionaries(names, contents, max_size=5),
-    lambda inner: st.dictionaries(names, contents | inner, max_size=5),
-    max_leaves=12,
+contents: st.SearchStrategy[Node] = st.sampled_from(
+    [b"", b"1", b"2", (b"1", 0o755), (b"1", 0o600), "1", "2"]
 )
+names = st.sampled_from([b"a", b"b", b"c", b"d", b"\xff", b"e" * 255])
+nodes = st.recursive(
+    contents, lambda inner: st.dictionaries(names, inner, max_size=5), max_leaves=15
+)
+trees: st.SearchStrategy[Tree] = st.dictionaries(names, nodes, max_size=5)
 
 
 class Counting:
@@ -56,6 +57,11 @@ def stored(repository: Repository, *wanted: Tree) -> list[Entry]:
         roots = [stored_tree(tree, writer) for tree in wanted]
         writer.finish()
     return roots
+
+
+def differences(repository: Repository, old: Tree, new: Tree) -> list[Difference]:
+    first, second = stored(repository, old, new)
+    return compare(first, second, repository.blobs)
 
 
 def kind(node: Node) -> str:
@@ -102,7 +108,7 @@ def test_like_comparing_dicts(
     tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree
 ) -> None:
     with memory_repository(tmp_path_factory.getbasetemp() / "compare") as repository:
-        found = compare(*stored(repository, old, new), repository.blobs)
+        found = differences(repository, old, new)
     plain = [(d.change, d.path, b"") for d in found if d.change != "R"]
     for d in found:
         if d.change == "R":
@@ -114,7 +120,7 @@ def test_like_comparing_dicts(
 
 def changes(tmp_path: Path, old: Tree, new: Tree) -> list[Found]:
     with memory_repository(tmp_path) as repository:
-        found = compare(*stored(repository, old, new), repository.blobs)
+        found = differences(repository, old, new)
     return [(d.change, d.path, d.old_path) for d in found]
 
 

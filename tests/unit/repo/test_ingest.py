@@ -168,7 +168,7 @@ def test_a_special_file_is_not_even_opened(
         opened.append(path)
         return real(path, *args)
 
-    monkeypatch.setattr(ingest.os, "open", watched)
+    monkeypatch.setattr(os, "open", watched)
     refused(repository, SourceChanged, "fifo: is a FIFO", source)
     assert os.fsencode(source / "fifo") not in opened
 
@@ -205,7 +205,7 @@ class Meddled:
             meddle(self.calls)
             return fstat(fd)
 
-        monkeypatch.setattr(ingest.os, "fstat", meddled)
+        monkeypatch.setattr(os, "fstat", meddled)
 
 
 @pytest.mark.parametrize("size", [100, 9 << 20])
@@ -251,7 +251,7 @@ def test_a_file_that_shrinks_while_it_is_read(
     path = source / "a.txt"
     path.write_bytes(noise(size))
     read, pread = os.read, os.pread
-    shrunk = []
+    shrunk: list[bool] = []
 
     def shrink() -> None:
         if not shrunk:
@@ -266,8 +266,8 @@ def test_a_file_that_shrinks_while_it_is_read(
         shrink()
         return pread(fd, length, offset)
 
-    monkeypatch.setattr(ingest.os, "read", shrinking_read)
-    monkeypatch.setattr(ingest.os, "pread", shrinking_pread)
+    monkeypatch.setattr(os, "read", shrinking_read)
+    monkeypatch.setattr(os, "pread", shrinking_pread)
     put(repository, path)
     monkeypatch.undo()
     assert shrunk

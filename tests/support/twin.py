@@ -1,0 +1,133 @@
+"""A draft mount beside a plain directory: what is done to both must come to the same.
+
+The plain directory is the model: results, errors and the tree afterwards are compared, and at the
+end the version that the draft has become is the one that `artfs put` makes of the plain directory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from tests.support.mounts import Mount, artfs, mounted
+
+T = TypeVar("T")
+NOREPLACE, EXCHANGE = 1, 2
+_AT_FDCWD = -100
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Node(NamedTuple):
+    """What a path is: its mode with the type, content or target, times (0: not compared), links."""
+
+    mode: int
+    content: bytes
+    mtime_ns: int
+    nlink: int
+
+
+def tree(root: Path, times: bool = False) -> dict[bytes, Node]:
+    """Everything below a directory, by path."""
+    found: dict[bytes, Node] = {}
+    base = os.fsencode(root)
+    for directory, names, files in os.walk(base):
+        for name in [*names, *files]:
+            path = os.path.join(directory, name)
+            about = os.lstat(path)
+            content = b""
+            if stat.S_ISLNK(about.st_mode):
+                content = os.readlink(path)
+            elif stat.S_ISREG(about.st_mode):
+                content = Path(os.fsdecode(path)).read_bytes()
+            mtime = about.st_mtime_ns if times else 0
+            nlink = 0 if stat.S_ISDIR(about.st_mode) else about.st_nlink
+            found[os.path.relpath(path, base)] = Node(about.st_mode, content, mtime, nlink)
+    return found
+
+
+class Twin(NamedTuple):
+    """A draft's `mount`, and `plain`, the directory that is edited alike."""
+
+    mount: Mount
+    plain: Path
+
+    @property
+    def path(self) -> Path:
+        """The root of the draft."""
+        return self.mount.path
+
+    def both(self, edit: Callable[[Path], T]) -> T:
+        """Do something in both; returns what came of it, or raises it, if that is the same."""
+        here, there = _outcome(edit, self.plain), _outcome(edit, self.path)
+        assert _comparable(there) == _comparable(here), f"the draft: {there!r}; ext4: {here!r}"
+        if isinstance(here, OSError):
+            raise here
+        assert not isinstance(there, OSError)
+        return there
+
+    def compare(self, times: bool = False) -> None:
+        """Assert that both hold the same now."""
+        draft, plain = tree(self.path, times), tree(self.plain, times)
+        differing = [p for p in sorted({*draft, *plain}) if draft.get(p) != plain.get(p)]
+        assert not differing, f"the draft differs from a plain directory in {differing[:10]}"
+
+
+def _outcome(edit: Callable[[Path], T], root: Path) -> T | OSError:
+    try:
+        return edit(root)
+    except OSError as error:
+        return error
+
+
+def _comparable(outcome: object) -> object:
+    return outcome.errno if isinstance(outcome, OSError) else outcome
+
+
+@contextmanager
+def twin(base: Path, *, at: Path, version: str = "data:v1") -> Iterator[Twin]:
+    """A draft over `data:v0`, which is `base`; at the end it becomes `version`, and the right one.
+
+    The mount is compared with the plain directory before it goes, the version afterwards.
+    """
+    artfs("init")
+    artfs("put", "data", base)
+    plain = at.parent / f"{at.name}-plain"
+    shutil.copytree(base, plain, symlinks=True)
+    with mounted("draft", "data", at=at) as mount:
+        pair = Twin(mount, plain)
+        yield pair
+        pair.compare()
+        assert mount.umount().stdout == f"{version}\n"
+    check_version(version, plain)
+
+
+def check_version(version: str, plain: Path) -> None:
+    """Assert that the newest version is what a plain directory holds, byte for byte."""
+    got = plain.parent / f"got-{version}"
+    artfs("get", version, got)
+    assert _of_versions(tree(got)) == _of_versions(tree(plain))
+    name = version.partition(":")[0]
+    assert artfs("put", name, plain).stdout == f"{version} (unchanged)\n"
+
+
+def _of_versions(found: dict[bytes, Node]) -> dict[bytes, Node]:
+    return {path: node._replace(nlink=0) for path, node in found.items()}
+
+
+def renameat2(old: Path, new: Path, flags: int) -> None:
+    """rename with RENAME_NOREPLACE or RENAME_EXCHANGE."""
+    one, other = os.fsencode(old), os.fsencode(new)
+    if _libc.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(new))
+
+
+def store_bytes(home: Path) -> int:
+    """Bytes of all packs in the store."""
+    return sum(p.stat().st_size for p in (home / "store" / "packs").rglob("*") if p.is_file())

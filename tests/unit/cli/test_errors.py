@@ -1,0 +1,171 @@
+"""Bad input is told in one line, with the right status, and leaves the store as it was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from artfs import errors
+from artfs.cli import exits
+from tests.unit.cli.conftest import Run
+
+DEEP = 1500
+
+
+def one_line(run: Run, status: int, *args: str | Path, line: str) -> None:
+    done = run(*args, status=status)
+    first, *hint = done.stderr.splitlines()
+    assert first.startswith("artfs: ")
+    assert line in first
+    assert len(hint) <= 1
+    assert not hint or hint[0].startswith("       ")
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize(("name", "why"), [
+    ("a/b/c/d", "may hold only"), ("a b", "may hold only"), ("../x", "reserved"),
+    ("x/..", "reserved"),
+    ("x/", "is empty"), ("/x", "is empty"), ("", "is empty"), (".", "reserved"),
+    ("a:v1", "may hold only"), ("x" * 129, "longer than 128"), ("a\udcff", "may hold only"),
+])  # fmt: skip
+def test_bad_names(run: Run, animals: Path, name: str, why: str) -> None:
+    one_line(run, 2, "put", name, animals, line=why)
+    assert run("ls").stdout == b"animals\tdataset\tv0\n"
+
+
+@pytest.mark.parametrize(("status", "ref"), [
+    (3, "nosuch:v0"), (3, "animals:v1"), (3, "animals:nosuch"), (3, "animals@" + "0" * 12),
+    (3, "other/animals:v0"), (2, "animals:"), (2, "animals@xyz"), (2, "a:b:c"), (2, "a/b/c/d:v0"),
+])  # fmt: skip
+@pytest.mark.parametrize("command", ["ls", "get", "cat", "show", "alias", "diff"])
+def test_refs_that_name_nothing(
+    run: Run, animals: Path, status: int, ref: str, command: str, tmp_path: Path
+) -> None:
+    extra = {"cat": ["a.txt"], "alias": ["x"], "diff": ["animals:v0"], "get": [str(tmp_path / "t")]}
+    one_line(run, status, command, ref, *extra.get(command, []), line="")
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("command", ["log", "ls", "show", "alias"])
+def test_artifacts_that_are_not_there(run: Run, animals: Path, command: str) -> None:
+    one_line(run, 3, command, "nosuch", line="artifact 'nosuch': no such artifact")
+
+
+@pytest.mark.parametrize("args", [
+    ("cat", "animals", "nosuch"), ("cat", "animals", "sub/nosuch"), ("cat", "animals", "a.txt/x"),
+    ("ls", "animals:v0", "nosuch"), ("get", "animals", "{}", "--path", "nosuch"),
+    ("put", "animals", "{}/nosuch"), ("put", "animals", "{}/source/a.txt/x"),
+    ("put", "animals", "{}/source", "--base", "animals:v9"),
+])  # fmt: skip
+def test_paths_that_are_not_there(run: Run, animals: Path, args: list[str], tmp_path: Path) -> None:
+    one_line(run, 3, *(arg.format(tmp_path) for arg in args), line="no")
+    assert run("ls", "animals").stdout == b"v0\tlatest\n"
+
+
+@pytest.mark.parametrize("path", ["sub", "link", ""])
+def test_cat_of_what_is_no_file(run: Run, animals: Path, path: str) -> None:
+    one_line(run, 2, "cat", "animals", path, line="not a file")
+
+
+@pytest.mark.parametrize(("args", "line"), [
+    (("--type", "a/b"), "type 'a/b'"),
+    (("--alias", "latest"), "alias 'latest'"), (("--alias", "v3"), "alias 'v3'"),
+    (("--alias", "a/b"), "alias 'a/b'"), (("--alias", ""), "alias ''"),
+    (("--metadata", "x"), "metadata 'x'"), (("--metadata", "=1"), "metadata '=1'"),
+    (("--metadata", "x=\udcff"), "metadata"), (("--metadata", "\udcff=1"), "metadata"),
+    (("--metadata", "x=" + "[" * 50_000), "metadata 'x'"),
+    (("--metadata", "x=NaN"), "metadata 'x'"), (("--metadata", "x=1e999"), "metadata 'x'"),
+    (("--description", "\udcff"), "description"), (("--at", "../x"), "path '../x'"),
+    (("--base", "x:y:z"), "alias 'y:z'"),
+])  # fmt: skip
+def test_bad_options_of_put(
+    run: Run, animals: Path, args: tuple[str, ...], line: str
+) -> None:
+    (animals / "new").write_bytes(b"new")
+    one_line(run, 2, "put", "animals", animals, *args, line=line)
+    assert run("ls", "animals").stdout == b"v0\tlatest\n"
+
+
+def test_another_type_is_a_conflict(run: Run, animals: Path) -> None:
+    one_line(run, 4, "put", "animals", animals, "--type", "model", line="has type 'dataset'")
+
+
+@pytest.mark.parametrize("args", [
+    (), ("nosuch",), ("put",), ("put", "animals"), ("ls", "--nosuch"), ("--nosuch",),
+])  # fmt: skip
+def test_wrong_usage(run: Run, home: Path, args: tuple[str, ...]) -> None:
+    done = run(*args, status=2)
+    assert done.stdout == b""
+    assert "Traceback" not in done.stderr
+
+
+def test_no_store(run: Run, home: Path, source: Path) -> None:
+    for command in (["ls"], ["put", "animals", str(source)], ["get", "animals"]):
+        one_line(run, 3, *command, line="no store there")
+    (home / "store").mkdir()
+    one_line(run, 3, "ls", line="is not an artfs store")
+    one_line(run, 2, "--store", "ftp://x", "ls", line="is no kind of store")
+    one_line(run, 2, "--project", "a/b/c", "ls", line="a/b")
+
+
+def test_the_store_cannot_be_put_into_itself(run: Run, animals: Path, home: Path) -> None:
+    one_line(run, 2, "put", "animals", home, line="contains the store")
+
+
+@pytest.mark.parametrize("text", ["store = ", "\x00", "[", "store = 1 2"])
+def test_a_bad_configuration_file(run: Run, home: Path, text: str) -> None:
+    path = home / "config/artfs/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    one_line(run, 2, "ls", line="config.toml")
+
+
+def test_tracebacks_are_for_those_who_ask(run: Run, animals: Path) -> None:
+    assert "Traceback" not in run("-v", "ls", "nosuch", status=3).stderr
+    assert "Traceback" in run("-vv", "ls", "nosuch", status=3).stderr
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    run: Run, animals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("artfs.repo.catalog.Catalog.artifacts", broken)
+    one_line(run, 1, "ls", line="ZeroDivisionError: by zero")
+
+
+def test_every_error_class_has_the_right_status() -> None:
+    status: dict[type[errors.ArtfsError], int] = {
+        errors.InvalidValue: 2, errors.NotFound: 3, errors.ObjectNotFound: 3, errors.Conflict: 4,
+        errors.CommitConflict: 4, errors.InUse: 4, errors.Damaged: 5, errors.Unreachable: 6,
+        errors.UnsupportedFormat: 1, errors.SourceChanged: 1, errors.Unsupported: 1,
+        errors.AlreadyExists: 1, errors.MountFailed: 1,
+    }  # fmt: skip
+    for kind, expected in status.items():
+        assert exits.status_of(kind.__new__(kind)) == expected, kind
+
+
+@pytest.mark.slow
+def test_directories_as_deep_as_a_path_can_be(run: Run, home: Path, tmp_path: Path) -> None:
+    """A path has at most 4,096 bytes: some 2,000 directories in each other."""
+    (tmp_path / "deep").mkdir()
+    fd = os.open(tmp_path / "deep", os.O_RDONLY)
+    for _ in range(DEEP):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+    os.close(fd)
+    run("init")
+    assert run("put", "deep", tmp_path / "deep").stdout == b"deep:v0\n"
+    path = "d/" * DEEP + "f"
+    assert run("ls", "-R", "deep:v0").text.splitlines()[-1] == path
+    assert run("cat", "deep", path).stdout == b""
+    run("get", "deep", tmp_path / "t")
+    (tmp_path / "t" / path).write_bytes(b"x")
+    run("put", "deep", tmp_path / "t")
+    assert run("diff", "deep:v0", "deep:v1").text == f"M {path}\n"

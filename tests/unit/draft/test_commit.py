@@ -1,0 +1,496 @@
+"""From a running draft to versions: what is in them, and what a failure leaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from artfs.errors import ArtfsError, Conflict, NotFound, ObjectNotFound, Unreachable
+from artfs.format.record import VersionRecord
+from artfs.repo.commit import commit
+from artfs.repo.packing import PackWriter
+from artfs.repo.repository import Repository
+from artfs.vfs.draft import commit as commits
+from artfs.vfs.draft.control import control_handlers
+from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
+from artfs.vfs.draft.status import PathChange
+from artfs.vfs.errors import FileSystemError
+from artfs.vfs.tree import ROOT, Caller
+from tests.unit.draft.conftest import BASE, BIG
+from tests.unit.draft.drafts import (
+    KEY,
+    Fs,
+    Listing,
+    Node,
+    digest_of,
+    drafted,
+    killed,
+    make_version,
+    mount,
+    version_tree,
+)
+
+
+def digest(repository: Repository, number: int | None) -> bytes:
+    assert number is not None
+    return bytes.fromhex(repository.catalog.version(KEY, number).digest)
+
+
+def numbers(repository: Repository) -> list[int]:
+    return repository.catalog.versions(KEY)
+
+
+def test_a_version_has_the_digest_of_its_tree_stored_from_nothing(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"big", 400_000, b"y" * 100_000)
+            await fs.truncate(b"big", 800_000)
+            await fs.rename(b"d", b"D")
+            await fs.link(b"big", b"D/hard")
+            result = await fs.tree.commit()
+            assert result.changed
+            tree = await fs.walk()
+            assert version_tree(repository, 1) == tree
+            assert digest(repository, 1) == digest_of(tree, repository)
+            assert os.listdir(fs.tree.draft.data) == []
+            await fs.unlink(b"D/hard")
+            assert (await fs.tree.commit()).version == 2
+            assert digest(repository, 2) == digest_of(await fs.walk(), repository)
+
+    trio.run(check)
+
+
+def test_a_commit_stores_only_what_changed(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"big", 500_000, b"new")
+            await fs.tree.commit()
+            assert 0 < repository.catalog.version(KEY, 1).stored < len(BIG) / 2
+
+    trio.run(check)
+
+
+def test_no_net_change_makes_no_version_and_a_later_one_has_the_new_modes(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            assert await fs.tree.commit() == commits.CommitResult(0, False, [])
+            await fs.put(b"f", b"1")
+            await fs.unlink(b"f")
+            await fs.put(b"a", b"hello")
+            await fs.chmod(b"a", 0o600)
+            assert await fs.tree.commit() == commits.CommitResult(0, False, [])
+            await fs.put(b"f", b"1")
+            assert (await fs.tree.commit()).version == 1
+            assert version_tree(repository, 1)[b"a"].mode == 0o600
+
+    trio.run(check)
+
+
+def test_a_draft_over_nothing(tmp_path: Path, repository: Repository) -> None:
+    async def check() -> None:
+        draft = create_draft(tmp_path, repository, KEY, None, type="model", description="first")
+        fs = mount(draft)
+        assert (await fs.tree.commit()).version is None
+        await fs.put(b"f", b"1")
+        assert (await fs.tree.commit()).version == 0
+        assert repository.catalog.version(KEY, 0).description == "first"
+        assert repository.catalog.artifact(KEY).type == "model"
+        await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_writes_during_a_commit_are_in_it_if_they_returned_before_and_never_lost(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    """Each writer writes its turn into the two ends of a file, long and short ones alternating."""
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            returned = {b"w0": 0, b"w1": 0, b"big": 0}
+            done = trio.Event()
+
+            async def writer(path: bytes) -> None:
+                if not await fs.exists(path):
+                    await fs.put(path, b"")
+                handle = await fs.open(path)
+                turn = 0
+                while not done.is_set():
+                    turn += 1
+                    data = b"%09d\n" % turn * (20_000 if turn % 2 else 3)
+                    await fs.tree.write(handle, 0, data)
+                    await fs.tree.write(handle, 900_000, data[:10])
+                    returned[path] = turn
+                    await trio.lowlevel.checkpoint()
+                await fs.close(handle)
+
+            async with trio.open_nursery() as nursery:
+                for path in returned:
+                    nursery.start_soon(writer, path)
+                while not all(returned.values()):
+                    await trio.lowlevel.checkpoint()
+                for _ in range(5):
+                    before = dict(returned)
+                    result = await fs.tree.commit()
+                    assert result.version is not None
+                    tree = version_tree(repository, result.version)
+                    for path, turn in before.items():
+                        ends = tree[path].data[:10], tree[path].data[900_000:900_010]
+                        first, second = map(int, ends)
+                        assert first >= second >= turn
+                        assert first - second <= 1
+                done.set()
+            for path, turn in returned.items():
+                assert int((await fs.read(path))[:10]) == turn
+            await fs.tree.commit()
+            assert version_tree(repository, numbers(repository)[-1]) == await fs.walk()
+
+    trio.run(check)
+
+
+def test_nobody_waits_long_while_a_commit_is_taken_over(
+    tmp_path: Path, repository: Repository
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            for i in range(1500):
+                await fs.put(b"%d" % i, b"%d" % i)
+            longest = 0.0
+
+            async def read_on() -> None:
+                nonlocal longest
+                while True:
+                    began = time.perf_counter()
+                    await fs.tree.getattr(ROOT)
+                    await trio.lowlevel.checkpoint()
+                    longest = max(longest, time.perf_counter() - began)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read_on)
+                await fs.tree.commit()
+                nursery.cancel_scope.cancel()
+            assert longest < 0.2
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_a_failed_commit_keeps_the_draft_and_can_be_repeated(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"big", 10, b"one")
+
+            def fail(*_: object, **__: object) -> None:
+                raise Unreachable("store", "is away")
+
+            monkeypatch.setattr(commits, "commit_version", fail)
+            with pytest.raises(Unreachable):
+                await fs.tree.commit()
+            assert fs.tree.draft.record.error == "store: is away"
+            await fs.pwrite(b"big", 12, b"two")
+            monkeypatch.undo()
+            fs = killed(fs, tmp_path)
+            result = await fs.tree.commit()
+            assert result.version == 1
+            assert version_tree(repository, 1)[b"big"].data == BIG[:10] + b"ontwo" + BIG[15:]
+            assert fs.tree.draft.record.error == ""
+            assert numbers(repository) == [0, 1]
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_a_commit_whose_answer_was_lost_makes_one_version(
+    tmp_path: Path, repository: Repository, base: VersionRecord, is_edited: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"f", b"1")
+
+            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
+                commit(*args, **options)
+                raise Unreachable("store", "the answer was lost")
+
+            monkeypatch.setattr(commits, "commit_version", lose)
+            with pytest.raises(Unreachable):
+                await fs.tree.commit()
+            monkeypatch.undo()
+            fs = killed(fs, tmp_path)
+            if is_edited:
+                await fs.put(b"g", b"2")
+            await fs.tree.commit()
+            assert numbers(repository) == ([0, 1, 2] if is_edited else [0, 1])
+            assert b"g" not in version_tree(repository, 1)
+            assert version_tree(repository, numbers(repository)[-1]) == await fs.walk()
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_pack_that_went_away_meanwhile_is_stored_again(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"f", b"1")
+            failures = [ObjectNotFound("packs/1"), ObjectNotFound("packs/2")]
+            finish = PackWriter.finish
+
+            def fail_first(writer: PackWriter) -> None:
+                if failures:
+                    raise failures.pop()
+                finish(writer)
+
+            monkeypatch.setattr(PackWriter, "finish", fail_first)
+            assert (await fs.tree.commit()).version == 1
+            assert not failures
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_a_version_made_by_others_meanwhile_refuses_the_commit_and_keeps_the_draft(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"f", b"1")
+            make_version(repository, {b"other": Node("f", b"2")}, base=0)
+            with pytest.raises(Conflict):
+                await fs.tree.commit()
+            status = await fs.tree.status()
+            assert (status.base, status.newest) == (0, 1)
+            assert [c.path for c in status.changes] == [b"f"]
+
+    trio.run(check)
+
+
+def test_a_deeply_nested_tree(tmp_path: Path, repository: Repository) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            parent = ROOT
+            for _ in range(1500):
+                parent = (await fs.tree.mkdir(parent, b"d", 0o755, Caller(1, 1, 1, 0))).ino
+            assert len((await fs.tree.status()).changes) == 1500
+            assert (await fs.tree.commit()).version == 0
+            root = repository.root(repository.catalog.version(KEY, 0))
+            assert root.count == 1500
+
+    trio.run(check)
+
+
+def test_status(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"big", 7, b"four")
+            await fs.rename(b"d", b"D")
+            await fs.rename(b"D/x", b"moved")
+            await fs.unlink(b"D/e/f")
+            await fs.mkdir(b"n")
+            await fs.put(b"n/f", b"12345")
+            await fs.chmod(b"a", 0o600)  # not in the digest
+            expected = [
+                PathChange("R", b"D", True, 0, b"d"),
+                PathChange("D", b"D/e/f", False),
+                PathChange("M", b"big", False, 4),
+                PathChange("R", b"moved", False, 0, b"d/x"),
+                PathChange("A", b"n", True),
+                PathChange("A", b"n/f", False, 5),
+            ]
+            status = await fs.tree.status()
+            assert status.changes == expected
+            assert status.written == 9
+            assert (await killed_status(fs, tmp_path)) == expected
+
+    async def killed_status(fs: Fs, directory: Path) -> list[PathChange]:
+        fs.tree.draft.close()
+        again = mount(open_draft(directory, fs.tree.draft.record.id, repository))
+        try:
+            found = (await again.tree.status()).changes
+            await again.tree.commit()
+            assert (await again.tree.status()).changes == []
+            await again.rename(b"moved", b"d")
+            [change] = (await again.tree.status()).changes
+            assert (change.change, change.old_path) == ("R", b"moved")
+            await again.rename(b"d", b"moved")
+            assert (await again.tree.status()).changes == []
+        finally:
+            await again.tree.close()
+        return found
+
+    trio.run(check)
+
+
+class TestSync:
+    def as_sync(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("artfs.vfs.draft.tree._is_sync", lambda pid: pid == 77)
+
+    async def fsync_root(self, fs: Fs, pid: int) -> None:
+        handle = await fs.tree.opendir(ROOT, Caller(0, 0, pid, 0))
+        try:
+            await fs.tree.fsyncdir(handle)
+        finally:
+            await fs.tree.releasedir(handle)
+
+    def test_commits_when_the_program_is_called_sync(
+        self, tmp_path: Path, repository: Repository, base: VersionRecord,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        self.as_sync(monkeypatch)
+
+        async def check() -> None:
+            async with drafted(tmp_path, repository, base) as fs:
+                await fs.put(b"f", b"1")
+                await self.fsync_root(fs, 76)
+                assert numbers(repository) == [0]
+                await self.fsync_root(fs, 77)
+                assert numbers(repository) == [0, 1]
+
+        trio.run(check)
+
+    def test_does_not_commit_where_only_unmounting_does(
+        self, tmp_path: Path, repository: Repository, base: VersionRecord,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        self.as_sync(monkeypatch)
+
+        async def check() -> None:
+            fs = mount(create_draft(tmp_path, repository, KEY, base), commit_on="unmount")
+            await fs.put(b"f", b"1")
+            await self.fsync_root(fs, 77)
+            assert numbers(repository) == [0]
+            await fs.tree.close()
+
+        trio.run(check)
+
+    @pytest.mark.expect_errors
+    def test_tells_of_a_failure(
+        self, tmp_path: Path, repository: Repository, base: VersionRecord,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        self.as_sync(monkeypatch)
+
+        async def check() -> None:
+            async with drafted(tmp_path, repository, base) as fs:
+                await fs.put(b"f", b"1")
+                make_version(repository, {}, base=0)
+                with pytest.raises(FileSystemError, match="moved on"):
+                    await self.fsync_root(fs, 77)
+
+        trio.run(check)
+
+    def test_this_process_is_not_sync(self) -> None:
+        from artfs.vfs.draft.tree import _is_sync
+
+        assert not _is_sync(os.getpid())
+        assert not _is_sync(0)
+
+
+class TestEnd:
+    def edited(self, tmp_path: Path, repository: Repository, **options: object) -> Fs:
+        fs = mount(create_draft(tmp_path, repository, KEY, None), **options)
+        trio.run(fs.put, b"f", b"1")
+        return fs
+
+    def test_unmounting_commits(self, tmp_path: Path, repository: Repository) -> None:
+        fs = self.edited(tmp_path, repository)
+        result = trio.run(fs.tree.finish)
+        assert result is not None
+        assert result.version == 0
+        [info] = list_drafts(tmp_path)
+        assert (info.state, info.record.base) == ("committed", 0)
+        assert not (fs.tree.draft.path / "journal.sqlite").exists()
+        with pytest.raises(NotFound, match="has ended"):
+            open_draft(tmp_path, info.record.id, repository)
+
+    @pytest.mark.parametrize(("option", "ending"), [("sync", ""), ("unmount,sync", "keep")])
+    def test_keeping(
+        self, tmp_path: Path, repository: Repository, option: str, ending: str
+    ) -> None:
+        fs = self.edited(tmp_path, repository, commit_on=option)
+        fs.tree.ending = ending
+        assert trio.run(fs.tree.finish) is None
+        [info] = list_drafts(tmp_path)
+        assert (info.state, numbers(repository)) == ("kept", [])
+        again = mount(open_draft(tmp_path, info.record.id, repository))
+        assert trio.run(again.read, b"f") == b"1"
+        trio.run(again.tree.close)
+
+    def test_discarding(self, tmp_path: Path, repository: Repository) -> None:
+        fs = self.edited(tmp_path, repository)
+        assert trio.run(fs.tree.finish, "discard") is None
+        assert list_drafts(tmp_path) == []
+        assert numbers(repository) == []
+
+    @pytest.mark.expect_errors
+    def test_a_failure_keeps_the_draft_with_its_error(
+        self, tmp_path: Path, repository: Repository
+    ) -> None:
+        fs = self.edited(tmp_path, repository)
+        make_version(repository, {})
+        with pytest.raises(ArtfsError):
+            trio.run(fs.tree.finish)
+        [info] = list_drafts(tmp_path)
+        assert info.state == "kept"
+        assert "exists already" in info.record.error
+
+    def test_control(self, tmp_path: Path, repository: Repository) -> None:
+        fs = self.edited(tmp_path, repository)
+        handlers = control_handlers(fs.tree)
+
+        async def check() -> Listing:
+            status = await handlers["status"]({})
+            assert status["changes"] == [
+                {"change": "A", "path": "f", "old_path": "", "is_dir": False, "size": 1}
+            ]
+            sync = await handlers["sync"]({"description": "by hand"})
+            assert (sync["version"], sync["changed"]) == (0, True)
+            assert repository.catalog.version(KEY, 0).description == "by hand"
+            await handlers["stop"]({"mode": "discard"})
+            await fs.tree.finish()
+            return {}
+
+        trio.run(check)
+        assert list_drafts(tmp_path) == []
+
+
+def test_the_kernel_is_asked_for_what_it_has_before_a_commit(
+    tmp_path: Path, repository: Repository
+) -> None:
+    async def check() -> None:
+        async def flush() -> None:
+            await fs.put(b"late", b"1")
+
+        fs = mount(create_draft(tmp_path, repository, KEY, None), flush_kernel=flush)
+        await fs.tree.commit()
+        assert version_tree(repository, 0) == {b"late": Node("f", b"1")}
+        await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_the_base_is_untouched(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"a", 0, b"J")
+            await fs.tree.commit()
+            assert version_tree(repository, 0) == BASE
+
+    trio.run(check)

@@ -1,0 +1,212 @@
+"""What is there after a kill, and what a reset of the machine may find."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from artfs.errors import InUse, NotFound
+from artfs.format.record import VersionRecord
+from artfs.repo.repository import Repository
+from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.state import create_draft, discard_draft, list_drafts, open_draft
+from tests.unit.draft.conftest import BASE, BIG
+from tests.unit.draft.drafts import KEY, ME, drafted, killed, mount
+
+
+def test_all_that_was_closed_outlives_the_daemon(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"new", b"1")
+            await fs.pwrite(b"big", 5, b"mine")
+            await fs.rename(b"d", b"D")
+            await fs.mkdir(b"D/n")
+            await fs.symlink(b"t", b"D/l")
+            await fs.unlink(b"a")
+            before = await fs.walk()
+            fs = killed(fs, tmp_path)
+            assert await fs.walk() == before
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_what_was_written_and_not_closed_never_shows_up_later(
+    tmp_path: Path, repository: Repository
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1234")
+            handle = await fs.open(b"f")
+            await fs.tree.write(handle, 4, b"secret")
+            fs = killed(fs, tmp_path)
+            assert await fs.read(b"f") == b"1234"
+            await fs.truncate(b"f", 8)
+            assert await fs.read(b"f") == b"1234" + bytes(4)
+            fs = killed(fs, tmp_path)
+            await fs.pwrite(b"f", 9, b"z")
+            assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_file_that_is_kept_open_is_saved_from_time_to_time(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artfs.vfs.draft.tree._WRITTEN_BACK", 0.0)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            handle = await fs.create(b"log")
+            await fs.tree.write(handle, 0, b"line\n")
+            fs = killed(fs, tmp_path)
+            assert await fs.read(b"log") == b"line\n"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_leftovers_are_cleaned_up(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"f", b"1")
+            await fs.open(b"f")
+            place = await fs.place(b"f")
+            await fs.tree.unlink(*place, ME)
+            (fs.tree.draft.data / "777.1").write_bytes(b"left by a kill")
+            fs = killed(fs, tmp_path)
+            assert os.listdir(fs.tree.draft.data) == []
+            rows = fs.tree._journal.ask("SELECT ino FROM inodes WHERE ino > 1").fetchall()
+            assert rows == []
+            assert await fs.walk() == BASE
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_numbers_are_never_given_twice(tmp_path: Path, repository: Repository) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            given = []
+            for i in range(3):
+                await fs.put(b"f", b"%d" % i)
+                given.append((await fs.stat(b"f")).ino)
+                await fs.unlink(b"f")
+                fs = killed(fs, tmp_path)
+            assert len(set(given)) == 3
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_data_is_deleted_only_when_the_journal_without_it_is_durable(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, remove = Journal.sync, DataFiles.remove
+
+    def note_sync(journal: Journal) -> None:
+        assert not journal.pending
+        done.append("sync")
+        sync(journal)
+
+    def note_remove(data: DataFiles, layers: list[tuple[int, int]]) -> None:
+        done.append("remove")
+        remove(data, layers)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"f", b"1")
+            await fs.pwrite(b"big", 1, b"2")
+            monkeypatch.setattr(Journal, "sync", note_sync)
+            monkeypatch.setattr(DataFiles, "remove", note_remove)
+            await fs.unlink(b"f")
+            assert done == []
+            await fs.tree.commit()
+            assert done == ["sync", "remove"]
+            assert os.listdir(fs.tree.draft.data) == []
+
+    trio.run(check)
+
+
+def test_fsync_makes_bytes_names_and_journal_durable(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            handle = await fs.open(b"big")
+            await fs.tree.write(handle, 0, b"1")
+            synced: list[str] = []
+            monkeypatch.setattr(os, "fsync", lambda fd: synced.append(target(fd)))
+            monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(target(fd)))
+            await fs.tree.fsync(handle, False)
+            names = [os.path.basename(path).partition(".")[2] or "data" for path in synced]
+            assert names == ["1", "data", "sqlite-wal"]
+            assert not fs.tree._journal.pending
+            monkeypatch.undo()
+            fs = killed(fs, tmp_path)
+            assert await fs.read(b"big") == b"1" + BIG[1:]
+            await fs.tree.close()
+
+    def target(fd: int) -> str:
+        return os.readlink(f"/proc/self/fd/{fd}")
+
+    trio.run(check)
+
+
+def test_the_log_does_not_grow_without_end(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 100_000)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            for i in range(200):
+                await fs.put(b"f%d" % i, b"1")
+            assert os.stat(fs.tree.draft.path / "journal.sqlite-wal").st_size < 200_000
+            before = await fs.walk()
+            fs = killed(fs, tmp_path)
+            assert await fs.walk() == before
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_draft_has_one_writer(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    draft = create_draft(tmp_path, repository, KEY, base)
+    assert [info.state for info in list_drafts(tmp_path)] == ["mounted"]
+    with pytest.raises(InUse):
+        open_draft(tmp_path, draft.record.id, repository)
+    with pytest.raises(InUse):
+        discard_draft(tmp_path, draft.record.id)
+    draft.close()
+    [info] = list_drafts(tmp_path)
+    assert (info.state, info.record.base, info.record.name) == ("kept", 0, "data")
+    assert info.size > 0
+    assert 0 <= info.age < 60
+    discard_draft(tmp_path, draft.record.id)
+    assert list_drafts(tmp_path) == []
+    with pytest.raises(NotFound):
+        open_draft(tmp_path, draft.record.id, repository)
+
+
+def test_nothing_is_open_when_a_draft_is_closed(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    fs = mount(create_draft(tmp_path, repository, KEY, base))
+    trio.run(fs.put, b"f", b"1")
+    trio.run(fs.tree.close)
+    trio.run(fs.tree.close)
+    assert set(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,333 @@
+"""What the draft answers, operation by operation; the model test compares whole trees."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+
+from artfs.format.record import VersionRecord
+from artfs.repo.repository import Repository
+from artfs.vfs.draft.state import create_draft
+from artfs.vfs.errors import (
+    Exists,
+    IsADirectory,
+    NameTooLong,
+    NoEntry,
+    NoSpace,
+    NotEmpty,
+    NotSupported,
+)
+from artfs.vfs.tree import ROOT, Caller, Change
+from tests.unit.draft.conftest import BASE, BIG
+from tests.unit.draft.drafts import KEY, ME, WRITE, Fs, drafted, mount
+
+
+def data_bytes(fs: Fs) -> int:
+    return sum(os.stat(e).st_blocks * 512 for e in os.scandir(fs.tree.draft.data))
+
+
+def test_an_untouched_draft_shows_its_base(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            assert await fs.walk() == BASE
+
+    trio.run(check)
+
+
+def test_writing_into_a_big_file_stores_and_fetches_only_what_is_written(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.stat(b"big")
+            fetched = []
+            monkeypatch.setattr(repository.blobs, "read", lambda ref: fetched.append(ref))
+            await fs.pwrite(b"big", 500_000, b"new")
+            assert not fetched
+            assert data_bytes(fs) <= 8192
+            monkeypatch.undo()
+            expected = BIG[:500_000] + b"new" + BIG[500_003:]
+            assert await fs.read(b"big") == expected
+
+    trio.run(check)
+
+
+def test_what_was_cut_off_never_comes_back(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.pwrite(b"big", 100, b"y" * 1000)
+            await fs.truncate(b"big", 50)
+            await fs.truncate(b"big", 5000)
+            assert await fs.read(b"big") == BIG[:50] + bytes(4950)
+            await fs.truncate(b"big", 0)
+            await fs.pwrite(b"big", 10, b"z")
+            assert await fs.read(b"big") == bytes(10) + b"z"
+
+    trio.run(check)
+
+
+def test_inode_numbers_survive_renames_and_commits(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"new", b"1")
+            paths = [b"d", b"d/e", b"d/e/f", b"new"]
+            before = [(await fs.stat(path)).ino for path in paths]
+            await fs.rename(b"d", b"D")
+            await fs.rename(b"new", b"D/new")
+            await fs.tree.commit()
+            paths = [b"D", b"D/e", b"D/e/f", b"D/new"]
+            assert [(await fs.stat(path)).ino for path in paths] == before
+            assert len(set(before)) == 4
+
+    trio.run(check)
+
+
+def test_new_inodes_belong_to_the_caller_and_a_setgid_directory_hands_its_group_down(
+    tmp_path: Path, repository: Repository
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            other = Caller(uid=5, gid=6, pid=1, umask=0o027)
+            attrs = await fs.tree.mkdir(ROOT, b"d", 0o777, other)
+            assert (attrs.uid, attrs.gid, stat.S_IMODE(attrs.mode)) == (5, 6, 0o750)
+            await fs.chmod(b"d", 0o2777)
+            inner = await fs.tree.mkdir(attrs.ino, b"e", 0o777, ME)
+            assert (inner.uid, inner.gid, stat.S_IMODE(inner.mode)) == (1000, 6, 0o2777)
+            file, _ = await fs.tree.create(attrs.ino, b"f", 0o666, WRITE, ME)
+            assert (file.uid, file.gid, stat.S_IMODE(file.mode)) == (1000, 6, 0o666)
+
+    trio.run(check)
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0o6777, 0o777), (0o6767, 0o2767)])
+def test_writing_and_chown_clear_set_id_bits(
+    tmp_path: Path, repository: Repository, mode: int, left: int
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            for change in (Change(uid=7), Change(), Change(size=0)):
+                await fs.chmod(b"f", mode)
+                await fs.tree.setattr(await fs.ino(b"f"), change, None)
+                assert stat.S_IMODE((await fs.stat(b"f")).mode) == left
+            await fs.chmod(b"f", mode)
+            await fs.pwrite(b"f", 0, b"2")
+            assert stat.S_IMODE((await fs.stat(b"f")).mode) == left
+            await fs.chmod(b"f", mode)
+            await fs.tree.setattr(await fs.ino(b"f"), Change(mtime_ns=5), None)
+            assert stat.S_IMODE((await fs.stat(b"f")).mode) == mode
+
+    trio.run(check)
+
+
+def test_times(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            ino = await fs.ino(b"a")
+            attrs = await fs.tree.setattr(ino, Change(atime_ns=123, mtime_ns=456_000_000_789), None)
+            assert (attrs.atime_ns, attrs.mtime_ns) == (123, 456_000_000_789)
+            assert attrs.ctime_ns > 10**18
+            before = await fs.stat(b"d")
+            await fs.put(b"d/new", b"")
+            assert (await fs.stat(b"d")).mtime_ns > before.mtime_ns
+            before = await fs.stat(b"d/new")
+            await fs.rename(b"d/new", b"d/newer")
+            after = await fs.stat(b"d/newer")
+            assert after.ctime_ns > before.ctime_ns
+            assert after.mtime_ns == before.mtime_ns
+
+    trio.run(check)
+
+
+def test_link_counts(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.link(b"a", b"d/hard")
+            assert (await fs.stat(b"a")).nlink == (await fs.stat(b"d/hard")).nlink == 2
+            await fs.pwrite(b"d/hard", 0, b"J")
+            assert await fs.read(b"a") == b"Jello"
+            await fs.unlink(b"a")
+            assert (await fs.stat(b"d/hard")).nlink == 1
+            await fs.mkdir(b"n")
+            await fs.mkdir(b"n/1")
+            await fs.mkdir(b"n/2")
+            assert (await fs.stat(b"n")).nlink == 4
+            await fs.mkdir(b"m")
+            await fs.rename(b"n/1", b"m/1")
+            await fs.rename(b"n/2", b"m/1")
+            assert (await fs.stat(b"n")).nlink == 2
+            assert (await fs.stat(b"m")).nlink == 3
+            # Nobody has counted the base's: 1 says so.
+            await fs.mkdir(b"d/more")
+            assert (await fs.stat(b"d")).nlink == 1
+
+    trio.run(check)
+
+
+def test_an_unlinked_open_file_lives_until_it_is_closed(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            handles = {path: await fs.open(path) for path in (b"big", b"a")}
+            await fs.put(b"other", b"other")
+            await fs.unlink(b"big")
+            await fs.rename(b"other", b"a")
+            await fs.tree.write(handles[b"big"], 0, b"still here")
+            assert await fs.tree.read(handles[b"big"], 0, 12) == b"still here" + BIG[10:12]
+            assert await fs.tree.read(handles[b"a"], 0, 12) == b"hello"
+            assert not await fs.exists(b"big")
+            for handle in handles.values():
+                await fs.close(handle)
+            await fs.tree.statfs()  # df shows the room at once
+            assert len(os.listdir(fs.tree.draft.data)) == 1
+            assert fs.tree._journal.ask("SELECT count(*) FROM dead").fetchone() == (0,)
+
+    trio.run(check)
+
+
+def test_errors(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            with pytest.raises(NameTooLong):
+                await fs.create(b"n" * 256)
+            await fs.close(await fs.create(b"n" * 255))
+            with pytest.raises(Exists):
+                await fs.mkdir(b"d")
+            with pytest.raises(NotEmpty):
+                await fs.rmdir(b"d")
+            with pytest.raises(IsADirectory):
+                await fs.unlink(b"d")
+            with pytest.raises(Exists):
+                await fs.rename(b"a", b"d/x", 1)
+            with pytest.raises(NoEntry):
+                await fs.rename(b"a", b"none", 2)
+            with pytest.raises(NotSupported):
+                await fs.tree.setxattr(ROOT, b"user.x", b"1")
+
+    trio.run(check)
+
+
+def test_a_full_disk_is_told_to_the_writer_and_making_room_still_works(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            handle = await fs.create(b"f")
+            free = 1 << 20
+            monkeypatch.setattr(fs.tree._space, "_free", lambda: free)
+            with pytest.raises(NoSpace):
+                await fs.tree.write(handle, 0, b"x")
+            with pytest.raises(NoSpace):
+                await fs.mkdir(b"dir")
+            ballast = fs.tree.draft.path / "ballast"
+            assert ballast.stat().st_blocks * 512 >= 4 << 20
+            await fs.unlink(b"a")
+            assert not ballast.exists()
+            await fs.truncate(b"big", 0)
+            free = 1 << 30
+            await fs.tree.write(handle, 0, b"x")
+            await fs.close(handle)
+            assert await fs.read(b"f") == b"x"
+
+    trio.run(check)
+
+
+@pytest.mark.parametrize("page", [1, 3, 1000])
+def test_a_listing_shows_each_name_once_while_others_come_and_go(
+    tmp_path: Path, repository: Repository, base: VersionRecord, page: int
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            for i in range(300):
+                await fs.put(b"new%d" % i, b"")
+            handle = await fs.tree.opendir(ROOT, ME)
+            seen: list[bytes] = []
+            position = i = 0
+            while got := (await fs.tree.readdir(handle, position))[:page]:
+                seen += [entry.name for entry in got]
+                position = got[-1].position
+                i += 1
+                await fs.put(b"later%d" % i, b"")
+                await fs.put(b"tmp", b"%d" % i)
+                await fs.rename(b"tmp", b"a")  # as an editor saves
+                await fs.unlink(b"new%d" % (i % 300)) if i < 300 else None
+                await fs.put(b"new%d" % (i % 300), b"") if i < 300 else None
+            assert len(seen) == len(set(seen))
+            assert {b"a", b"big", b"d", b"link", b"new0"} <= set(seen)
+            assert not [name for name in seen if name.startswith(b"later")]
+
+    trio.run(check)
+
+
+def test_a_listing_can_be_taken_up_again_where_it_was(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            for i in range(5):
+                await fs.put(b"new%d" % i, b"")
+            every = await fs.list(b"")
+            handle = await fs.tree.opendir(ROOT, ME)
+            for i, entry in enumerate(every[:-1]):
+                [following, *_] = await fs.tree.readdir(handle, entry.position)
+                assert following == every[i + 1]
+
+    trio.run(check)
+
+
+def test_a_new_directory_in_the_place_of_a_removed_one_is_empty(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            for path in (b"d/e/f", b"d/x"):
+                await fs.unlink(path)
+            for path in (b"d/e", b"d"):
+                await fs.rmdir(path)
+            await fs.mkdir(b"d")
+            assert await fs.list(b"d") == []
+            await fs.tree.statfs()
+
+    trio.run(check)
+
+
+def test_special_files_live_in_the_draft_and_are_named_when_left_out(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.mknod(b"d/pipe", stat.S_IFIFO | 0o600)
+            await fs.mknod(b"d/e/sock", stat.S_IFSOCK | 0o600)
+            assert stat.S_ISFIFO((await fs.stat(b"d/pipe")).mode)
+            assert (await fs.tree.status()).left_out == [b"d/e/sock", b"d/pipe"]
+            result = await fs.tree.commit()
+            assert (result.changed, result.left_out) == (False, [b"d/e/sock", b"d/pipe"])
+
+    trio.run(check)
+
+
+def test_memory_does_not_grow_with_files_visited_or_written(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artfs.vfs.draft.inodes._KEPT", 32)
+
+    async def check() -> None:
+        fs = mount(create_draft(tmp_path, repository, KEY, None))
+        for i in range(300):
+            await fs.put(b"f%d" % i, b"x")
+        await fs.walk()
+        assert len(fs.tree._inodes._alive) <= 32
+        await fs.tree.close()
+
+    trio.run(check)

@@ -1,0 +1,151 @@
+"""Bytes to values and back; and of wrong bytes nothing comes but `Damaged`."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artfs.errors import Damaged, UnsupportedFormat
+from artfs.format import blob, node, pack, record
+from artfs.format.digest import of_bytes
+from artfs.format.node import Child, DirInner, DirLeaf, ListInner, ListLeaf, Run
+from artfs.format.pack import BlobKind
+from artfs.format.record import RootRecord, StoreRecord, VersionRecord
+from artfs.types import BlobRef, Entry, Kind
+
+digests = st.binary(min_size=32, max_size=32)
+sizes = st.integers(0, 1 << 40)
+refs = st.builds(
+    BlobRef, digests, st.integers(1, 1 << 30), st.sampled_from([b"p" * 16, b"q" * 16]),
+    st.integers(0, 1 << 30), st.integers(1, 1 << 30),
+)  # fmt: skip
+names = st.binary(min_size=1, max_size=255)
+modes = st.integers(0, 0o7777)
+times = st.integers(-(1 << 62), 1 << 62)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    name, mode, mtime, ref = draw(names), draw(modes), draw(times), draw(refs)
+    what = draw(st.sampled_from(["chunk", "list", "empty", "dir", "none", "link", "reference"]))
+    if what == "chunk":
+        return Entry(name, Kind.FILE, mode, mtime, ref.size, 0, ref.digest, ref)
+    if what == "list":
+        height = draw(st.integers(1, 9))
+        return Entry(name, Kind.FILE, mode, mtime, draw(sizes), 0, draw(digests), ref, height)
+    if what == "empty":
+        return Entry(name, Kind.FILE, mode, mtime, 0, 0, draw(digests))
+    if what == "dir":
+        count, height = draw(st.integers(1, 1 << 40)), draw(st.integers(0, 9))
+        return Entry(
+            name, Kind.DIRECTORY, mode, mtime, draw(sizes), count, draw(digests), ref, height
+        )  # fmt: skip
+    if what == "none":
+        return Entry(name, Kind.DIRECTORY, mode, mtime, 0, 0, draw(digests))
+    target = draw(st.binary(min_size=1, max_size=99))
+    kind = Kind.SYMLINK if what == "link" else Kind.REFERENCE
+    return Entry(name, kind, mode, mtime, len(target), 0, draw(digests), target=target)
+
+
+@given(st.lists(entries(), max_size=20))
+def test_directory_leaves(rows: list[Entry]) -> None:
+    decoded = node.decode(node.encode_dir_leaf(rows))
+    assert isinstance(decoded, DirLeaf)
+    assert decoded.entries == rows
+
+
+@given(st.lists(st.builds(Child, refs, digests, sizes, sizes, sizes, names), max_size=20))
+def test_inner_directory_nodes(rows: list[Child]) -> None:
+    decoded = node.decode(node.encode_dir_inner(rows))
+    assert isinstance(decoded, DirInner)
+    assert decoded.children == rows
+
+
+@given(st.lists(st.builds(Run, refs, st.integers(1, 1 << 40)), max_size=20))
+def test_chunk_lists(rows: list[Run]) -> None:
+    decoded = node.decode(node.encode_list_leaf(rows))
+    assert isinstance(decoded, ListLeaf)
+    assert decoded.runs == rows
+
+
+@given(st.lists(st.builds(Child, refs, digests, sizes, st.just(0), sizes), max_size=20))
+def test_inner_chunk_lists(rows: list[Child]) -> None:
+    decoded = node.decode(node.encode_list_inner(rows))
+    assert isinstance(decoded, ListInner)
+    assert decoded.children == rows
+
+
+anything = st.recursive(
+    st.none() | st.integers(-5, 1 << 63) | st.binary(max_size=40) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=3), inner),
+)
+
+
+@given(st.binary(max_size=60) | anything.map(msgspec.msgpack.encode))
+def test_what_is_no_node_is_damaged(data: bytes) -> None:
+    with pytest.raises(Damaged):
+        node.decode(data)
+
+
+@given(st.binary(max_size=30_000), st.booleans())
+def test_blobs(data: bytes, repeated: bool) -> None:
+    data *= 50 if repeated else 1
+    stored = bytes(blob.encode(data))
+    assert len(stored) <= len(data)
+    assert blob.decode(BlobRef(of_bytes(data), len(data), b"", 0, len(stored)), stored) == data
+
+
+@given(st.binary(min_size=1, max_size=400), st.integers(0, 10**6), st.booleans())
+def test_a_blob_with_a_flipped_bit_is_damaged(data: bytes, at: int, repeated: bool) -> None:
+    data *= 100 if repeated else 1
+    stored = bytearray(blob.encode(data))
+    ref = BlobRef(of_bytes(data), len(data), b"", 0, len(stored))
+    stored[at % len(stored)] ^= 1 << at % 8
+    with contextlib.suppress(Damaged):
+        assert blob.decode(ref, bytes(stored)) == data  # zstd has bits that mean nothing
+    for wrong in (b"", bytes(stored)[:-1], bytes(stored) + b"x"):
+        with pytest.raises(Damaged):
+            blob.decode(ref, wrong)
+
+
+def test_pack_indexes() -> None:
+    blobs = [(kind, BlobRef(bytes([kind]) * 32, 9, b"i" * 16, 8, 5)) for kind in BlobKind]
+    encoded = pack.encode_index(blobs, 18)
+    trailer = encoded[-pack.TRAILER_SIZE :]
+    offset, length, digest = pack.decode_trailer(b"i" * 16, trailer)
+    assert (offset, length) == (18, len(encoded) - pack.TRAILER_SIZE)
+    assert list(pack.decode_index(b"i" * 16, encoded[:length], digest)) == blobs
+    with pytest.raises(Damaged, match="index"):
+        next(pack.decode_index(b"i" * 16, encoded[: length - 1], digest))
+    with pytest.raises(Damaged, match="truncated"):
+        pack.decode_trailer(b"i" * 16, trailer[:-1] + b"x")
+
+
+@given(entries(), st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=5)))
+def test_version_records(entry: Entry, metadata: dict[str, object]) -> None:
+    root = Entry(
+        b"", Kind.DIRECTORY, entry.mode, entry.mtime_ns, entry.size if entry.blob else 0,
+        entry.count, entry.digest, entry.blob, entry.height,
+    )  # fmt: skip
+    version = VersionRecord(
+        version=3, commit="c", root=RootRecord.of(root), created="now", metadata=metadata
+    )
+    decoded = record.decode(record.encode(version), VersionRecord, "key")
+    assert decoded == version
+    assert decoded.root.entry() == root
+
+
+@given(st.binary(max_size=60) | anything.map(lambda a: msgspec.json.encode(a)))
+def test_what_is_no_record_is_damaged(data: bytes) -> None:
+    for kind in (StoreRecord, VersionRecord):
+        with pytest.raises((Damaged, UnsupportedFormat), match=r"^key: "):
+            record.decode(data, kind, "key")
+
+
+def test_fields_that_a_later_artfs_adds_are_passed_over() -> None:
+    data = b'{"format": 1, "id": "' + b"ab" * 16 + b'", "more": [1]}'
+    assert record.decode(data, StoreRecord, "key").id == "ab" * 16
