@@ -8,7 +8,7 @@ that it returns has been checked against its digest. Every wait ends: after `pat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -34,9 +34,6 @@ class DamagedBlob(Damaged):
     def __init__(self, ref: BlobRef, why: str) -> None:
         super().__init__(f"blob {ref.digest.hex()} in {keys.pack(ref.pack)}", why)
         self.ref = ref
-
-
-Buffer: TypeAlias = bytes | memoryview
 
 
 class _Flight:
@@ -130,7 +127,7 @@ class Fetcher:
         except (Damaged, ObjectNotFound) as error:
             raise DamagedBlob(ref, error.why) from error
 
-    async def joined(self, refs: Sequence[BlobRef]) -> Buffer:
+    async def joined(self, refs: Sequence[BlobRef]) -> bytes:
         """The bytes of several chunks, one after the other. Raises `DamagedBlob`, `Unreachable`.
 
         What the page cache has is read and hashed here, 1 MiB in half a millisecond: in threads it
@@ -138,6 +135,9 @@ class Fetcher:
         """
         if len(refs) == 1:
             return await self.chunk(refs[0])
+        import os
+        V=os.environ.get("INL")
+        if V=="T" or (V=="L" and self.at_hand(refs[-1]) is None): return await run_retrying(self._patience, "store", self._spans, refs)
         parts = []
         for ref in refs:
             data = self.at_hand(ref)
@@ -147,10 +147,10 @@ class Fetcher:
         self._recent.put(refs[-1].digest, parts[-1], len(parts[-1]))  # the next read begins in it
         return b"".join(parts)
 
-    def _spans(self, refs: Sequence[BlobRef]) -> Buffer:
-        """Runs in a thread. Chunks that are neighbours in a pack are read at once, and not copied
-        again if they are stored as they are: at 1 GB/s every copy counts."""
-        parts: list[Buffer] = []
+    def _spans(self, refs: Sequence[BlobRef]) -> bytes:
+        """Runs in a thread. Chunks that are neighbours in a pack are read at once, and not put
+        together again if they are stored as they are: at 1 GB/s every copy counts."""
+        parts: list[bytes] = []
         at = 0
         while at < len(refs):
             stop = at + 1
@@ -160,13 +160,13 @@ class Fetcher:
             at = stop
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _span(self, refs: Sequence[BlobRef]) -> list[Buffer]:
+    def _span(self, refs: Sequence[BlobRef]) -> list[bytes]:
         start, end = refs[0].offset, refs[-1].offset + refs[-1].stored
         try:
-            data = memoryview(self._blobs.reader(refs[0].pack).read(start, end - start))
+            data = self._blobs.reader(refs[0].pack).read(start, end - start)
         except ObjectNotFound as error:
             raise DamagedBlob(refs[0], error.why) from error
-        parts: list[Buffer] = []
+        parts = []
         for ref in refs:
             stored = data[ref.offset - start : ref.offset - start + ref.stored]
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from artfs.cli.mounts import background, begin_daemon, told
 from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
 from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
 from artfs.format import walk
-from artfs.fuse.mount import Message, MountOptions, call, describe, serve, unmount
+from artfs.fuse.mount import Message, MountOptions, call, describe, serve, unmount, write_back
 from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project
@@ -125,7 +126,10 @@ def _serve(
         "artifact": record.name, "draft": record.id, "commit_on": commit_on,
     }  # fmt: skip
     fetcher = Fetcher(repository.blobs, options.patience)
-    tree = DraftTree(current, fetcher, os.geteuid(), os.getegid(), commit_on)
+    tree = DraftTree(
+        current, fetcher, os.geteuid(), os.getegid(), commit_on,
+        functools.partial(write_back, mountpoint.absolute()),
+    )  # fmt: skip
 
     async def end() -> None:
         # Why a commit failed is logged, and in draft.json for `artfs drafts` to show.

@@ -9,6 +9,7 @@ the classes they were in the daemon.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -16,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
 import trio
 
 from artfs import errors
@@ -46,6 +46,20 @@ def _address(directory: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}/{SOCKET}"
     finally:
         os.close(fd)
+
+
+def encode(message: Message) -> bytes:
+    """A message as one line. By the standard library: paths may be no UTF-8, and strings then hold
+    lone surrogates, which stricter writers of JSON refuse."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(data: bytes) -> Message:
+    """The message again. Raises `ValueError`."""
+    message = json.loads(data)
+    if not isinstance(message, dict):
+        raise ValueError(f"not a JSON object: {message!r:.100}")
+    return message
 
 
 def encode_error(error: Exception) -> Message:
@@ -96,21 +110,21 @@ async def _talk(stream: trio.SocketStream, handlers: Handlers) -> None:
         if len(buffer) > _LINE_MAX:
             return
         for line in lines:
-            await stream.send_all(msgspec.json.encode(await _answer(line, handlers)) + b"\n")
+            await stream.send_all(await _answer(line, handlers))
 
 
-async def _answer(line: bytes, handlers: Handlers) -> Message:
+async def _answer(line: bytes, handlers: Handlers) -> bytes:
     try:
-        request = msgspec.json.decode(line, type=dict[str, Any])
+        request = decode(line)
         handle = handlers.get(str(request.get("do")))
         if handle is None:
             raise errors.Unsupported(str(request.get("do")), "this mount cannot do that")
-        return {"ok": True, **await handle(request)}
+        return encode({"ok": True, **await handle(request)})
     except ArtfsError as error:
-        return {"error": encode_error(error)}
+        return encode({"error": encode_error(error)})
     except Exception as error:
         log.exception("control request failed")
-        return {"error": encode_error(error)}
+        return encode({"error": encode_error(error)})
 
 
 @contextlib.contextmanager
@@ -136,14 +150,14 @@ def call(state_dir: Path, mountpoint: Path, request: Message, patience: float = 
     """
     with connected(_directory_of(state_dir, mountpoint), patience) as client:
         try:
-            client.sendall(msgspec.json.encode(request) + b"\n")
+            client.sendall(encode(request))
             with client.makefile("rb") as lines:
                 line = lines.readline()
         except OSError as error:
             raise Unreachable(str(mountpoint), "its daemon does not answer") from error
     if not line:
         raise Unreachable(str(mountpoint), "its daemon ended before it answered")
-    answer = msgspec.json.decode(line, type=dict[str, Any])
+    answer = decode(line)
     if not answer.pop("ok", False):
         raise decode_error(answer["error"])
     return answer
@@ -160,7 +174,6 @@ def describe(state_dir: Path, mountpoint: Path) -> Message | None:
     """What the mount at a path says of itself in mount.json, whether or not its daemon is alive;
     None if it left nothing. Raises `NotFound` if that is no artfs mount."""
     try:
-        data = (_directory_of(state_dir, mountpoint) / "mount.json").read_bytes()
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
+        return decode((_directory_of(state_dir, mountpoint) / "mount.json").read_bytes())
+    except (OSError, ValueError):
         return None

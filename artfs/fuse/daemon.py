@@ -19,10 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from artfs.errors import MountFailed
-from artfs.fuse.control import Message, decode_error, encode_error
+from artfs.fuse.control import Message, decode, decode_error, encode, encode_error
 
 _LOG_BYTES = 4 << 20
 _LOGS_KEPT = 50
@@ -68,7 +66,7 @@ def _await_ready(fd: int, mountpoint: Path, log: Path, deadline: float) -> Messa
         if not part:
             raise MountFailed(str(mountpoint), "the daemon ended before it mounted", f"see {log}")
         said += part
-    message: Message = msgspec.json.decode(said)
+    message = decode(said)
     if "error" in message:
         raise decode_error(message["error"])
     _await_answer(mountpoint, deadline)
@@ -109,7 +107,7 @@ class Parent:
         if fd is None:
             return
         with contextlib.suppress(BrokenPipeError), open(fd, "wb") as pipe:
-            pipe.write(msgspec.json.encode(message) + b"\n")
+            pipe.write(encode(message))
 
 
 def log_to(directory: Path, mount_id: str) -> Path:

@@ -30,6 +30,7 @@ from artfs.fuse.control import describe as describe
 from artfs.fuse.daemon import Parent as Parent
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
+from artfs.fuse.session import write_back as write_back
 from artfs.fuse.unmount import unmount as unmount
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.repository import Repository
@@ -179,7 +180,7 @@ def _directory(state_dir: Path, mount_id: str, description: Message) -> Iterator
     """The mount's directory with its mount.json, gone again at the end; SIGKILL leaves it."""
     directory = control.mount_directory(state_dir, mount_id)
     directory.mkdir(parents=True, mode=0o700)
-    (directory / "mount.json").write_bytes(msgspec.json.encode(description) + b"\n")
+    (directory / "mount.json").write_bytes(control.encode(description))
     try:
         yield directory
     finally:

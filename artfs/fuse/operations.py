@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Sequence
-from typing import cast
 
 import pyfuse3
 from pyfuse3 import (
@@ -128,8 +127,7 @@ class Operations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        data = await self._tree.read(fh, off, size)
-        return cast("bytes", data)  # pyfuse3 takes any buffer, whatever its types say
+        return await self._tree.read(fh, off, size)
 
     @handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:

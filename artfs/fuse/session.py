@@ -31,8 +31,8 @@ from artfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
 
-#: What the kernel reads ahead of a sequential reader. Its default of 128 KiB halves throughput; with
-#: 4 MiB, four requests at once compete for the interpreter, which costs a third of the CPU more.
+#: What the kernel reads ahead of a sequential reader. Its default of 128 KiB halves throughput;
+#: with 4 MiB, several requests at once compete for the interpreter, at a third more CPU in all.
 _READ_AHEAD_KB = 1024
 #: Seconds for programs' unwritten pages to reach us before a signal ends a mount that is in use.
 _FLUSH_PATIENCE = 30.0
@@ -111,8 +111,17 @@ class Session:
             log.warning("%s; detaching it", error)
             with trio.move_on_after(_FLUSH_PATIENCE):
                 if self._tree.writable:
-                    await trio.run_process(["sync", "-f", self._mountpoint], check=False)
+                    await write_back(self._mountpoint)
             pyfuse3.terminate()
+
+
+async def write_back(mountpoint: Path) -> None:
+    """Have the kernel hand over what programs have stored in mapped files; done at unmounting
+    anyway, so nothing happens where artfs is not mounted any more."""
+    mount = mount_at(mountpoint)
+    if mount is not None and mount.mount_id is not None:
+        with contextlib.suppress(OSError):
+            await trio.run_process(["sync", "-f", mountpoint], check=False, capture_stderr=True)
 
 
 def set_read_ahead(mountpoint: Path) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from artfs.aio.fetch import Buffer
 from artfs.errors import InvalidValue, NotFound
 from artfs.types import ArtifactKey, check_name, parse_version
 from artfs.vfs.attributes import DIRECTORY_SIZE, Owner
@@ -138,7 +137,7 @@ class CatalogTree(ReadOnlyTree):
             return await self._versions.open(ino, flags, caller)
         raise IsADirectory
 
-    async def read(self, handle: int, offset: int, size: int) -> Buffer:
+    async def read(self, handle: int, offset: int, size: int) -> bytes:
         return await self._versions.read(handle, offset, size)
 
     async def release(self, handle: int) -> None:

@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from artfs.aio.fetch import Buffer, DamagedBlob, Fetcher
+from artfs.aio.fetch import DamagedBlob, Fetcher
 from artfs.aio.generations import Generations
 from artfs.format import walk
 from artfs.types import ArtifactKey, BlobRef, Entry, Kind
@@ -191,7 +191,7 @@ class VersionTree(ReadOnlyTree):
     async def release(self, handle: int) -> None:
         self._closed(handle)
 
-    async def read(self, handle: int, offset: int, size: int) -> Buffer:
+    async def read(self, handle: int, offset: int, size: int) -> bytes:
         entry = await self._entry(handle)
         try:
             if entry.height or entry.blob is None:
@@ -201,7 +201,7 @@ class VersionTree(ReadOnlyTree):
             await self._blame(handle, error)
             raise
 
-    async def _read_pieces(self, entry: Entry, offset: int, size: int) -> Buffer:
+    async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes:
         pieces = await self._fetcher.drive(walk.chunks(entry, offset, size))
         for _, ref in pieces:
             self._fetcher.walked(ref)

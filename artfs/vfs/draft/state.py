@@ -98,7 +98,8 @@ class Draft:
 
     def note_error(self, error: str) -> None:
         """Remember why the last commit failed."""
-        self.update(error=error)
+        # A path in it need not be UTF-8, but draft.json is.
+        self.update(error=error.encode("utf-8", "backslashreplace").decode())
 
     def close(self) -> None:
         """Commit the journal and let others have the draft. Idempotent."""

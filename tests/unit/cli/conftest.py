@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ Run = Callable[..., Done]
 @pytest.fixture
 def run(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Run:
+) -> Iterator[Run]:
     """Runs `artfs ARGS`; with `status`, fails the test if it ends with another one."""
     capture = capfdbinary
 
@@ -55,7 +55,9 @@ def run(
             assert code == status, done.stderr
         return done
 
-    return run_it
+    limit = sys.getrecursionlimit()
+    yield run_it
+    sys.setrecursionlimit(limit)
 
 
 @pytest.fixture

@@ -210,7 +210,9 @@ def test_stale_temporaries_are_swept_by_the_first_writer(store: DirectoryStore) 
     assert young.exists()
 
 
-@pytest.mark.parametrize(("umask", "file_mode", "dir_mode"), [(0o002, 0o664, 0o775), (0o077, 0o600, 0o700)])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    ("umask", "file_mode", "dir_mode"), [(0o002, 0o664, 0o775), (0o077, 0o600, 0o700)]
+)
 @pytest.mark.parametrize("write", WRITES)
 def test_modes_are_the_umasks_business(
     store: DirectoryStore, write: Write, umask: int, file_mode: int, dir_mode: int

@@ -68,7 +68,8 @@ def run(fn: Callable[[], Awaitable[T]]) -> T:
 
 
 async def listing(tree: VersionTree, ino: int) -> list[DirEntry]:
-    handle, found = await tree.opendir(ino, ME), []
+    handle = await tree.opendir(ino, ME)
+    found: list[DirEntry] = []
     while page := await tree.readdir(handle, found[-1].position if found else 0):
         found += page
     await tree.releasedir(handle)
@@ -86,11 +87,11 @@ async def walk(tree: VersionTree, ino: int = ROOT, prefix: bytes = b"") -> dict[
 
 async def content(tree: VersionTree, ino: int, block: int = 100_000) -> bytes:
     opened = await tree.open(ino, os.O_RDONLY, ME)
-    parts = []
-    while part := await tree.read(opened.handle, sum(map(len, parts)), block):
-        parts.append(bytes(part))
+    data = b""
+    while part := await tree.read(opened.handle, len(data), block):
+        data += part
     await tree.release(opened.handle)
-    return b"".join(parts)
+    return data
 
 
 async def resolve(tree: VersionTree, path: bytes) -> Attrs:
@@ -133,7 +134,7 @@ def test_reads_at_any_place_give_these_bytes(repository: Repository) -> None:
         for offset in (0, 1, 4096, 65535, 300_000, len(data) - 5, len(data), len(data) + 7):
             for size in (1, 4096, 131_072, 1 << 20):
                 got = await tree.read(handle, offset, size)
-                assert bytes(got) == data[offset : offset + size]
+                assert got == data[offset : offset + size]
 
     run(check)
 
@@ -211,10 +212,13 @@ def test_a_small_file_is_handed_over_once_and_to_the_first_reader_only(
     run(check)
 
 
-def test_two_opens_at_once_hand_nothing_over(repository: Repository) -> None:
+def test_two_opens_at_once_hand_nothing_over(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first one waits for the store, the second may read already when it comes back."""
     commit_tree(repository, TREE)
     tree = tree_of(repository, 0)
+    monkeypatch.setattr(Fetcher, "at_hand", lambda *_: None)  # so that they wait
     preloads: list[bytes | None] = []
 
     async def check() -> None:
@@ -223,7 +227,6 @@ def test_two_opens_at_once_hand_nothing_over(repository: Repository) -> None:
         async def open_it() -> None:
             preloads.append((await tree.open(ino, os.O_RDONLY, ME)).preload)
 
-        tree._fetcher.at_hand = lambda _: None  # type: ignore[method-assign]  # force the wait
         async with trio.open_nursery() as nursery:
             nursery.start_soon(open_it)
             nursery.start_soon(open_it)

@@ -1,0 +1,186 @@
+"""Fetching for the event loop: once for all who want it, with patience, and never for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from artfs.aio.fetch import DamagedBlob, Fetcher
+from artfs.aio.generations import Generations
+from artfs.aio.readahead import ReadAhead
+from artfs.aio.threads import run_blocking, run_retrying
+from artfs.errors import Unreachable
+from artfs.repo.packing import PackWriter
+from artfs.repo.repository import Repository
+from artfs.store.memory import MemoryStore
+from artfs.types import BlobRef
+from tests.support.faulty import FaultyStore
+from tests.unit.repo.trees import memory_repository, noise
+
+SIZE = 10_000
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore(MemoryStore())
+
+
+@pytest.fixture
+def repository(tmp_path: Path, store: FaultyStore) -> Iterator[Repository]:
+    with memory_repository(tmp_path, store) as found:
+        yield found
+
+
+def stored(repository: Repository, count: int) -> list[BlobRef]:
+    with PackWriter(repository) as writer:
+        refs = [writer.chunk(noise(SIZE, n)) for n in range(count)]
+        writer.finish()
+    return refs
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is at hand without waiting."""
+    monkeypatch.setattr("artfs.repo.blobs.Blobs.read_cached", lambda *_: None)
+
+
+@pytest.mark.usefixtures("cold")
+def test_readers_of_one_chunk_fetch_it_once(repository: Repository, store: FaultyStore) -> None:
+    [ref] = stored(repository, 1)
+    fetcher, found = Fetcher(repository.blobs), []
+
+    async def read() -> None:
+        found.append(await fetcher.chunk(ref, keep=False))
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(read)
+
+    before = store.calls["reader.read"]
+    trio.run(main)
+    assert found == [noise(SIZE, 0)] * 5
+    assert store.calls["reader.read"] == before + 1
+
+
+@pytest.mark.usefixtures("cold")
+def test_neighbours_in_a_pack_are_read_at_once(repository: Repository, store: FaultyStore) -> None:
+    refs = stored(repository, 6)
+    before = store.calls["reader.read"]
+    wanted = refs[:3] + refs[4:]
+    data = trio.run(Fetcher(repository.blobs).joined, wanted)
+    assert data == b"".join(noise(SIZE, n) for n in (0, 1, 2, 4, 5))
+    assert store.calls["reader.read"] == before + 2
+
+
+@pytest.mark.usefixtures("cold")
+def test_a_failure_reaches_all_who_wait_and_is_not_remembered(
+    repository: Repository, store: FaultyStore
+) -> None:
+    [ref] = stored(repository, 1)
+    repository.blobs.read(ref)  # opens the pack
+    fetcher, failures = Fetcher(repository.blobs, patience=0.2), []
+
+    async def read() -> None:
+        try:
+            await fetcher.chunk(ref)
+        except Unreachable as error:
+            failures.append(error)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(read)
+        assert await fetcher.chunk(ref) == noise(SIZE, 0)
+
+    for nth in range(1, 3):
+        store.fail("reader.read", nth, Unreachable("store", "is down"))
+    trio.run(main)
+    assert len(failures) == 2
+
+
+def test_an_unreachable_store_is_tried_again() -> None:
+    answers = iter([Unreachable("s", "down"), Unreachable("s", "down"), None])
+
+    def ask() -> str:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return "there"
+
+    async def main() -> str:
+        return await run_retrying(5.0, "store", ask)
+
+    assert trio.run(main) == "there"
+
+
+def test_a_silent_store_is_given_up_and_threads_are_counted() -> None:
+    let_go = threading.Event()
+
+    async def main() -> None:
+        with pytest.raises(Unreachable, match="has not answered"):
+            await run_retrying(0.05, "store", let_go.wait)
+        let_go.set()
+        assert await run_blocking(lambda: 7) == 7
+
+    trio.run(main)
+
+
+def test_a_pack_that_is_gone_is_damage(repository: Repository, store: FaultyStore) -> None:
+    [ref] = stored(repository, 1)
+    for info in list(store.list("packs/")):
+        store.delete(info.key)
+    with pytest.raises(DamagedBlob):
+        trio.run(Fetcher(repository.blobs).chunk, ref)
+
+
+def test_generations_are_bounded_and_keep_what_is_used() -> None:
+    cache: Generations[int, int] = Generations(100)
+    for n in range(1000):
+        cache.put(n, n)
+        assert cache.get(0) == 0
+        assert len(cache) <= 100
+    assert cache.get(999) == 999
+    assert cache.get(500) is None
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        self.ahead = ReadAhead(self.prefetch)
+
+    def prefetch(self, ref: BlobRef, length: int) -> bool:
+        self.ranges.append((ref.offset, length))
+        return True
+
+    def read(self, offset: int, length: int, whole_file: bool = False) -> None:
+        ref = BlobRef(b"", length, b"pack", offset, length)
+        self.ahead.walked(ref, whole_file=whole_file)
+
+
+def test_a_walk_is_read_ahead_without_gaps_or_overlaps() -> None:
+    asked, block = Asked(), 64 << 10
+    for n in range(512):
+        asked.read(n * block, block)
+    assert asked.ranges[0][0] <= 4 * block
+    for (start, length), (following, _) in zip(asked.ranges, asked.ranges[1:], strict=False):
+        assert following == start + length
+    assert len(asked.ranges) < 12
+
+
+def test_the_second_small_file_begins_a_walk() -> None:
+    asked = Asked()
+    asked.read(0, 10_000, whole_file=True)
+    asked.read(10_000, 10_000, whole_file=True)
+    assert asked.ranges
+
+
+def test_random_reads_are_not_read_ahead() -> None:
+    asked = Asked()
+    for n in range(500):
+        asked.read(n * 7_654_321 % (32 << 20), 64 << 10)
+    assert len(asked.ranges) < 10
