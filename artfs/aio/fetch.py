@@ -135,9 +135,6 @@ class Fetcher:
         """
         if len(refs) == 1:
             return await self.chunk(refs[0])
-        import os
-        V=os.environ.get("INL")
-        if V=="T" or (V=="L" and self.at_hand(refs[-1]) is None): return await run_retrying(self._patience, "store", self._spans, refs)
         parts = []
         for ref in refs:
             data = self.at_hand(ref)

@@ -41,26 +41,34 @@ T = TypeVar("T")
 
 NAMES = [b"a", b"b", b"c\xff", b"d"]
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(b"/".join)
+# Mostly a path that is there, by its place among those that the operation is for.
+present = st.one_of(st.integers(0, 11), st.integers(0, 11), st.integers(0, 11), paths)
 offsets = st.one_of(
     st.integers(0, 300), st.integers(0, 200_000), st.sampled_from([16384, 65536, 99_999, 100_000])
 )
 lengths = st.one_of(st.integers(1, 200), st.integers(1, 70_000))
 modes = st.sampled_from([0o644, 0o755, 0o600, 0o4755])
+writes = st.tuples(st.just("write"), present, offsets, lengths)
+truncates = st.tuples(st.just("truncate"), present, st.one_of(st.just(0), offsets))
 
 operations = st.one_of(
+    writes,
+    writes,
+    truncates,
+    truncates,
     st.tuples(st.just("create"), paths, modes),
     st.tuples(st.just("mkdir"), paths),
     st.tuples(st.just("symlink"), st.sampled_from([b"x", b"../y"]), paths),
     st.tuples(st.just("mknod"), paths),
-    st.tuples(st.just("link"), paths, paths),
-    st.tuples(st.just("unlink"), paths),
-    st.tuples(st.just("rmdir"), paths),
-    st.tuples(st.just("rename"), paths, paths, st.sampled_from([0, 0, 0, 1, 2])),
-    st.tuples(st.just("write"), paths, offsets, lengths),
-    st.tuples(st.just("write"), paths, offsets, lengths),
-    st.tuples(st.just("truncate"), paths, st.one_of(st.just(0), offsets)),
-    st.tuples(st.just("chmod"), paths, modes),
+    st.tuples(st.just("link"), present, paths),
+    st.tuples(st.just("unlink"), present),
+    st.tuples(st.just("rmdir"), present),
+    st.tuples(st.just("rename"), present, paths, st.sampled_from([0, 0, 0, 1, 2])),
+    st.tuples(st.just("rename"), present, present, st.sampled_from([0, 0, 0, 1, 2])),
+    st.tuples(st.just("chmod"), present, modes),
 )
+#: What an operation is for, where not everything.
+KINDS = {"write": "f", "truncate": "f", "chmod": "f", "link": "fl", "unlink": "flp", "rmdir": "d"}
 few = st.lists(operations, max_size=3)
 Operation = tuple[Any, ...]
 
@@ -105,7 +113,9 @@ class DraftMachine(RuleBasedStateMachine):
     async def apply(self, operation: Operation) -> None:
         """Do it on both sides, which must agree on whether it can be done."""
         kind, *args = operation
-        if self.is_below_itself(operation):
+        paths = 2 if kind == "rename" else 1
+        args[:paths] = [self.place(kind, arg) for arg in args[:paths]]
+        if kind == "rename" and is_below(args[0], args[1]):
             return  # the kernel refuses it
         if kind == "write":
             self.count += 1
@@ -135,11 +145,13 @@ class DraftMachine(RuleBasedStateMachine):
             thing.mode &= ~0o4000
         return isinstance(thing, File)
 
-    def is_below_itself(self, operation: Operation) -> bool:
-        if operation[0] != "rename":
-            return False
-        _, old, new, _ = operation
-        return bool(new.startswith(old + b"/") or old.startswith(new + b"/"))
+    def place(self, kind: str, arg: Any) -> Any:  # noqa: ANN401  # whatever an operation takes
+        """The path that a number stands for."""
+        if not isinstance(arg, int) or kind not in (*KINDS, "rename"):
+            return arg
+        kinds = KINDS.get(kind, "fdlp")
+        there = sorted(p for p, node in self.model.listing().items() if node.kind in kinds)
+        return there[arg % len(there)] if there else b"none"
 
     @rule(operation=operations)
     def operate(self, operation: Operation) -> None:
@@ -215,6 +227,10 @@ class DraftMachine(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         assert_same(trio.run(self.fs.walk), self.model.listing())
+
+
+def is_below(old: bytes, new: bytes) -> bool:
+    return new.startswith(old + b"/") or old.startswith(new + b"/")
 
 
 def contents(tree: Listing) -> Listing:

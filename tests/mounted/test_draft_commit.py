@@ -213,18 +213,6 @@ def test_a_draft_over_nothing(home: Path, tmp_path: Path) -> None:
         assert mount.umount().stdout == "unchanged\n"
 
 
-def test_metadata_of_the_base_stays(home: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "a").touch()
-    here("init")
-    here("put", "data", source, "--metadata", "lr=0.1", "--metadata", "note=ü")
-    with mounted("draft", "data", at=tmp_path / "mnt") as mount:
-        (mount.path / "b").touch()
-        mount.umount()
-    assert json.loads(here("--json", "show", "data:v1"))["metadata"] == {"lr": 0.1, "note": "ü"}
-
-
 # What is said
 
 
@@ -287,9 +275,12 @@ def test_one_draft_has_one_writer(mount: Mount, tmp_path: Path) -> None:
     assert (ended.returncode, is_mounted(second)) == (3, False)
 
 
-def test_two_drafts_of_one_artifact(base: Path, mount: Mount, tmp_path: Path) -> None:
+def test_two_drafts_of_one_artifact(base: Path, tmp_path: Path) -> None:
     """They are apart; the second to commit is refused, as the artifact has moved on."""
-    with mounted("draft", "data", at=tmp_path / "second", expect_errors=True) as second:
+    with (
+        mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount,
+        mounted("draft", "data", at=tmp_path / "second", expect_errors=True) as second,
+    ):
         (mount.path / "a").write_text("mine")
         (second.path / "a").write_text("yours")
         assert (mount.path / "a").read_text() == "mine"
@@ -315,14 +306,15 @@ def test_two_drafts_of_one_artifact(base: Path, mount: Mount, tmp_path: Path) ->
     assert versions() == ["v0", "v1"]
 
 
-def test_sync_of_the_root_fails_where_the_commit_does(mount: Mount, base: Path) -> None:
-    (base / "b").write_text("by another")
-    here("put", "data", base)
-    (mount.path / "a").write_text("mine")
-    done = subprocess.run(["sync", mount.path], capture_output=True, check=False)
-    assert done.returncode != 0
-    assert only_draft()["error"]
-    mount.umount("--discard")
+def test_sync_of_the_root_fails_where_the_commit_does(base: Path, tmp_path: Path) -> None:
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
+        (base / "a").write_text("by another")
+        here("put", "data", base)
+        (mount.path / "a").write_text("mine")
+        done = subprocess.run(["sync", mount.path], capture_output=True, check=False)
+        assert done.returncode != 0
+        assert only_draft()["error"]
+        mount.umount("--discard")
 
 
 def test_commands_for_drafts_refuse_other_mounts(base: Path, tmp_path: Path) -> None:

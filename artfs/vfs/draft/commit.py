@@ -5,11 +5,12 @@
 2. A thread builds the version's tree from the snapshot and the frozen layers, notes the commit's id
    in draft.json, and commits to the store.
 3. The event loop takes over the result, in small steps between which the mount goes on: what was
-   stored becomes the content beneath files, frozen layers and rows of `changes` go.
+   stored becomes the content beneath files, frozen layers and rows of `changes` go. Then draft.json
+   names the new base, and the commit's id no more.
 
 Whatever fails before the store has the version record leaves the draft as it was, with one layer
-more below its files. A kill after it leaves `changes` rows too many: the next commit finds its own
-record by the id, or the digest unchanged.
+more below its files. After a kill between that and the end of 3, draft.json has the id still: the
+next commit finds its own record by it, and takes it over.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Committer:
                 raise
 
     async def _commit(self, description: str | None) -> CommitResult:
-        if not self._has_changes():
+        if not self._has_changes() and not self._draft.record.commit:
             base = self._draft.record.base
             with self.snapshot() as snapshot:
                 return CommitResult(base if base >= 0 else None, False, snapshot.specials())
@@ -107,6 +108,7 @@ class Committer:
                 snapshot.close()
             if done.changed:
                 await self._take_over(frozen, results)
+            await in_thread(self._stands_on_version, done.version)
         finally:
             self._contents.floors = None
             self._garbage.frozen = 0
@@ -152,7 +154,6 @@ class Committer:
                 if not draft.record.commit:
                     draft.update(commit=secrets.token_hex(16))
                 done = self._record(root, writer, description)
-                draft.update(base=done.version, commit="", error="")
                 if not done.changed or done.record.root == RootRecord.of(root):
                     return done
                 # An earlier try had reached the store, though its answer was lost. If the draft
@@ -160,6 +161,10 @@ class Committer:
                 if done.record.digest == root.digest.hex():
                     writer.finish()  # it is to stand on what has just been stored
                     return done
+                self._stands_on_version(done.version)
+
+    def _stands_on_version(self, number: int) -> None:
+        self._draft.update(base=number, commit="", error="")
 
     def _record(self, root: Entry, writer: PackWriter, description: str | None) -> Committed:
         record = self._draft.record

@@ -82,9 +82,7 @@ def test_cat_of_what_is_no_file(run: Run, animals: Path, path: str) -> None:
     (("--description", "\udcff"), "description"), (("--at", "../x"), "path '../x'"),
     (("--base", "x:y:z"), "alias 'y:z'"),
 ])  # fmt: skip
-def test_bad_options_of_put(
-    run: Run, animals: Path, args: tuple[str, ...], line: str
-) -> None:
+def test_bad_options_of_put(run: Run, animals: Path, args: tuple[str, ...], line: str) -> None:
     (animals / "new").write_bytes(b"new")
     one_line(run, 2, "put", "animals", animals, *args, line=line)
     assert run("ls", "animals").stdout == b"v0\tlatest\n"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from artfs.errors import ArtfsError, Conflict, NotFound, ObjectNotFound, Unreachable
 from artfs.format.record import VersionRecord
@@ -18,8 +21,10 @@ from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft.control import control_handlers
+from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
 from artfs.vfs.draft.status import PathChange
+from artfs.vfs.draft.threads import in_thread
 from artfs.vfs.errors import FileSystemError
 from artfs.vfs.tree import ROOT, Caller
 from tests.unit.draft.conftest import BASE, BIG
@@ -492,5 +497,192 @@ def test_the_base_is_untouched(tmp_path: Path, repository: Repository, base: Ver
             await fs.pwrite(b"a", 0, b"J")
             await fs.tree.commit()
             assert version_tree(repository, 0) == BASE
+
+    trio.run(check)
+
+
+def at_the_instant(
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[object]]
+) -> None:
+    """Do something just when a commit has begun, before its thread has read anything."""
+
+    async def act_first(fn: Callable[..., object], *args: object) -> object:
+        if getattr(fn, "__name__", "") == "_store":
+            await action()
+        return await in_thread(fn, *args)
+
+    monkeypatch.setattr(commits, "in_thread", act_first)
+
+
+async def cut_short(fs: Fs) -> None:
+    await fs.truncate(b"f", 3)
+    await fs.truncate(b"f", 6)
+
+
+async def empty(fs: Fs) -> None:
+    await fs.truncate(b"f", 0)
+    await fs.tree.statfs()  # collects what may be deleted
+
+
+async def delete(fs: Fs) -> None:
+    await fs.unlink(b"f")
+    await fs.tree.statfs()
+
+
+async def overwrite(fs: Fs) -> None:
+    await fs.pwrite(b"f", 1, b"XY")
+
+
+async def extend(fs: Fs) -> None:
+    await fs.pwrite(b"f", 12, b"!")
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [
+        (cut_short, b"012\0\0\0"),
+        (empty, b""),
+        (delete, None),
+        (overwrite, b"0XY3456789"),
+        (extend, b"0123456789\0\0!"),
+    ],
+)
+@pytest.mark.parametrize("over_base", [False, True])
+def test_what_happens_to_a_file_while_it_is_committed_happens_after_it(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, over_base: bool,
+    action: Callable[[Fs], Awaitable[None]], left: bytes | None,
+) -> None:  # fmt: skip
+    async def check() -> None:
+        base = make_version(repository, {b"f": Node("f", b"0000000000")}) if over_base else None
+        async with drafted(tmp_path, repository, base) as fs:
+            if over_base:
+                await fs.pwrite(b"f", 1, b"123456789")
+            else:
+                await fs.put(b"f", b"0123456789")
+            at_the_instant(monkeypatch, lambda: action(fs))
+            result = await fs.tree.commit()
+            assert result.version is not None
+            assert version_tree(repository, result.version)[b"f"].data == b"0123456789"
+            monkeypatch.undo()
+            expected = {} if left is None else {b"f": Node("f", left)}
+            assert await fs.walk() == expected
+            fs = killed(fs, tmp_path)
+            assert await fs.walk() == expected
+            rows = fs.tree._journal.ask("SELECT ino FROM inodes WHERE ino > 1").fetchall()
+            assert len(rows) == len(expected)
+            await fs.tree.commit()
+            assert version_tree(repository, numbers(repository)[-1]) == expected
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_a_failed_commit_leaves_layers_that_truncation_cuts_too(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        tree = {b"f": Node("f", b"0" * 10)}
+        async with drafted(tmp_path, repository, make_version(repository, tree)) as fs:
+
+            def fail(*_: object, **__: object) -> None:
+                raise Unreachable("store", "is away")
+
+            monkeypatch.setattr(commits, "commit_version", fail)
+            await fs.put(b"g", b"g" * 10)
+            for text in (b"123", b"456"):
+                await fs.pwrite(b"f", 2, text)
+                with pytest.raises(Unreachable):
+                    await fs.tree.commit()
+            for path in (b"f", b"g"):
+                await fs.truncate(path, 3)
+                await fs.truncate(path, 5)
+            monkeypatch.undo()
+            expected = {b"f": Node("f", b"004\0\0"), b"g": Node("f", b"ggg\0\0")}
+            assert await fs.walk() == expected
+            await fs.tree.commit()
+            assert version_tree(repository, 1) == await fs.walk() == expected
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_what_a_killed_daemon_had_written_unseen_stays_unseen_below_a_new_layer(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1234")
+            handle = await fs.open(b"f")
+            await fs.tree.write(handle, 4, b"secret")
+            fs = killed(fs, tmp_path)
+
+            def fail(*_: object, **__: object) -> None:
+                raise Unreachable("store", "is away")
+
+            monkeypatch.setattr(commits, "commit_version", fail)
+            with pytest.raises(Unreachable):
+                await fs.tree.commit()
+            await fs.pwrite(b"f", 9, b"z")
+            assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_commit_waits_for_a_long_write_under_way(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its version would hold half of the write, and the other half would be lost."""
+    release = threading.Event()
+    write = DataFile.write
+
+    def slowly(file: DataFile, offset: int, data: bytes) -> None:
+        write(file, offset, data[:1000])
+        release.wait(30)
+        write(file, offset + 1000, data[1000:])
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"0")
+            handle = await fs.open(b"f")
+            monkeypatch.setattr(DataFile, "write", slowly)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fs.tree.write, handle, 0, b"1" * 200_000)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(fs.tree.commit)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert numbers(repository) == []
+                release.set()
+            await fs.close(handle)
+            assert version_tree(repository, 0)[b"f"].data == b"1" * 200_000
+            assert await fs.read(b"f") == b"1" * 200_000
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_after_a_lost_answer_the_draft_stands_on_what_is_stored(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try finds its version; what it stored beside it must be durable all the same."""
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+
+            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
+                commit(*args, **options)
+                raise Unreachable("store", "the answer was lost")
+
+            monkeypatch.setattr(commits, "commit_version", lose)
+            with pytest.raises(Unreachable):
+                await fs.tree.commit()
+            monkeypatch.undo()
+            await fs.chmod(b"f", 0o600)  # another node, the same digest
+            await fs.tree.commit()
+            await fs.put(b"g", b"2")
+            await fs.tree.commit()
+            assert version_tree(repository, 1) == await fs.walk()
 
     trio.run(check)

@@ -49,9 +49,7 @@ def stored(repository: Repository, tree: Tree = TREE) -> Entry:
     return root
 
 
-def export(
-    repository: Repository, root: Entry, target: Path, *patterns: str
-) -> tuple[int, int]:
+def export(repository: Repository, root: Entry, target: Path, *patterns: str) -> tuple[int, int]:
     done = Export(repository.blobs, patterns)
     done.run(root, str(target))
     return done.written, done.kept
@@ -162,9 +160,7 @@ def test_other_kinds_in_the_way_are_replaced(repository: Repository, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["sub", "sub/deep", "none", "a.txt", "big.bin"])
-def test_no_symlink_leads_writes_outside(
-    repository: Repository, tmp_path: Path, name: str
-) -> None:
+def test_no_symlink_leads_writes_outside(repository: Repository, tmp_path: Path, name: str) -> None:
     outside, target = tmp_path / "outside", tmp_path / "t"
     (outside / "deep").mkdir(parents=True)
     (outside / "file").write_bytes(b"hello" if name == "a.txt" else b"theirs")

@@ -95,9 +95,7 @@ def test_every_kind_of_entry(repository: Repository, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o755, 0o444, 0o4755, 0o1777, 0o000])
-def test_modes_and_times_are_kept(
-    repository: Repository, source: Path, mode: int
-) -> None:
+def test_modes_and_times_are_kept(repository: Repository, source: Path, mode: int) -> None:
     if os.getuid() != 0 and not mode & 0o400:
         pytest.skip("only root can read that file")
     when = 1_234_567_890_123_456_789

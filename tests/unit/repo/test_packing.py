@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -90,8 +91,10 @@ def make_foreign(path: Path) -> None:
 
 
 def make_newer(path: Path) -> None:
+    """In a newer version the columns may mean something else."""
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
+        db.execute("UPDATE blobs SET offset = offset + 1")
     db.close()
 
 
@@ -120,6 +123,8 @@ def test_a_spoilt_index_is_rebuilt(tmp_path: Path, spoil: Callable[[Path], objec
         assert read_version(repository, 1) == {b"b": DATA}
     with memory_repository(tmp_path, store) as repository:
         assert commit_tree(repository, {b"c": DATA}).record.stored < 2000
+    with contextlib.closing(sqlite3.connect(index_path(tmp_path))) as db:
+        assert db.execute("SELECT count(*) FROM blobs").fetchone() > (200,)
 
 
 def test_an_index_spoilt_while_it_is_open(tmp_path: Path) -> None:
@@ -137,6 +142,26 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     with memory_repository(tmp_path / "cache") as repository:
         commit_tree(repository, {b"a": DATA})
         assert commit_tree(repository, {b"b": DATA}).record.stored < 2000
+
+
+def test_an_index_that_others_hold_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    with memory_repository(tmp_path, store) as repository:
+        commit_tree(repository, {b"a": DATA})
+    path = index_path(tmp_path)
+    before = path.stat().st_ino
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "timeout": 0}))
+    with memory_repository(tmp_path, store) as repository:
+        done = commit_tree(repository, {b"b": DATA})
+        assert done.record.stored < 2000
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert path.stat().st_ino == before
 
 
 def test_a_damaged_pack_is_not_reused(tmp_path: Path) -> None:
@@ -206,10 +231,11 @@ def test_a_copied_store_does_not_mislead(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("call", ["writer", "writer.write", "writer.commit"])
 @pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("batch", [1000, 1 << 20])
 def test_a_failed_write_leaves_no_pack_and_no_temporary_file(
-    tmp_path: Path, call: str, nth: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, call: str, nth: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artfs.repo.packing._BATCH", 1000)
+    monkeypatch.setattr("artfs.repo.packing._BATCH", batch)
     root = tmp_path / "store"
     store = FaultyStore(DirectoryStore.create(root))
     store.fail(call, nth, OSError(28, "full"))
