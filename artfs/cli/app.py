@@ -178,8 +178,12 @@ def _os_error(error: OSError) -> int:
         # The reader of our output has gone: nothing is wrong, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FAILED
-    what = os.fsdecode(error.filename) if error.filename else "artfs"
-    hint = "nothing was committed" if error.errno == errno.ENOSPC else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # Reads and writes of open files do not say which file; those of full disks are writes.
+    what = "cannot write" if full else "input or output failed"
+    if error.filename:
+        what = os.fsdecode(error.filename)
+    hint = "nothing was committed" if full else ""
     _explain(f"{what}: {os.strerror(error.errno or 0)}", hint)
     return exits.FAILED
 

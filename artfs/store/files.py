@@ -41,10 +41,10 @@ class FileReader(ObjectReader):
     """One open descriptor. Must not be closed while another thread reads from it."""
 
     def __init__(self, tree: Tree, key: str) -> None:
+        self._fd = -1
         self._tree = tree
         self._key = key
         self._path = tree.path(key)
-        self._fd = -1
         try:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             status = os.fstat(self._fd)

@@ -170,7 +170,7 @@ def test_a_full_disk(
         artfs("init")
         artfs("put", "animals", source)
         (source / "large").write_bytes(noise(5 << 20))
-        assert fails(1, "put", "animals", source, line="No space left on device") == ""
+        assert fails(1, "put", "animals", source, line=": No space left on device") == ""
         assert list(store.glob(".tmp/*")) == []
         assert artfs("log", "animals").stdout.count("\nv") == 0
         (source / "large").unlink()
@@ -183,7 +183,7 @@ def test_a_full_disk(
             while True:
                 file.write(bytes(4096))
         (source / "even more").write_bytes(b"1")
-        fails(1, "put", "animals", source, line="No space left on device")
+        fails(1, "put", "animals", source, line=": No space left on device")
         assert artfs("cat", "animals:v1", "more").stdout == "fits"
         filler.unlink()
         assert artfs("put", "animals", source).stdout == "animals:v2\n"

@@ -74,7 +74,7 @@ def test_what_was_closed_survives_sigkill(base: Path, tmp_path: Path) -> None:
     at = tmp_path / "mnt"
     with mounted("draft", "data", at=at) as mount:
         edit(mount.path)
-        fd = os.open(mount.path / "synced", os.O_WRONLY | os.O_CREAT)
+        fd = os.open(mount.path / "synced", os.O_WRONLY | os.O_CREAT, 0o644)
         os.write(fd, b"fsynced")
         os.fsync(fd)
         kill(mount)
@@ -184,7 +184,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def fill(root: Path, name: str, size: int) -> int:
     """Write until it is refused; returns the bytes that were taken, all of which must stay."""
     taken = 0
-    fd = os.open(root / name, os.O_WRONLY | os.O_CREAT)
+    fd = os.open(root / name, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         while taken < size:
             taken += os.write(fd, bytes([taken // 65536 % 256]) * 65536)

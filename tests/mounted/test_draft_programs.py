@@ -1,0 +1,197 @@
+"""Programs that are hard on a filesystem, at work in a draft. What is not installed is skipped."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounts import Mount, artfs, mounted
+from tests.support.twin import check_version, here, tree
+
+pytestmark = pytest.mark.fuse
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Some directories of files with links among them."""
+    path = tmp_path / "source"
+    for n in range(5):
+        (path / f"dir{n}" / "deeper").mkdir(parents=True)
+        for m in range(10):
+            (path / f"dir{n}" / "deeper" / f"{m}.txt").write_text(f"{n} {m}\n" * 500)
+    (path / "script").write_text("#!/bin/sh\necho ran\n")
+    (path / "script").chmod(0o755)
+    (path / "link").symlink_to("dir1/deeper")
+    (path / "hard").hardlink_to(path / "script")
+    return path
+
+
+@pytest.fixture
+def mount(home: Path, source: Path, tmp_path: Path) -> Iterator[Mount]:
+    """A draft over `data:v0`, which is `source` below `base/`."""
+    here("init")
+    here("put", "data", source, "--at", "base")
+    with mounted("draft", "data", at=tmp_path / "mnt") as found:
+        yield found
+
+
+@needs("git")
+def test_git(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "t")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "t@example.org")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    repository = mount.path / "base"
+    run("git", "init", "-q", cwd=repository)
+    run("git", "add", ".", cwd=repository)
+    run("git", "commit", "-qm", "first", cwd=repository)
+    (repository / "script").write_text("changed")
+    (repository / "dir2").rename(repository / "moved")
+    run("git", "add", "-A", cwd=repository)
+    run("git", "commit", "-qm", "second", cwd=repository)
+    run("git", "gc", "-q", "--prune=now", cwd=repository)
+    run("git", "fsck", "--full", "--strict", cwd=repository)
+    run("git", "clone", "-q", repository, mount.path / "clone")
+    assert run("git", "status", "--porcelain", cwd=repository) == ""
+    artfs("sync", mount.path)
+    assert run("git", "status", "--porcelain", cwd=repository) == ""
+    run("git", "checkout", "-q", "HEAD~1", cwd=mount.path / "clone")
+    assert (mount.path / "clone" / "dir2").is_dir()
+    run("git", "fsck", "--full", "--strict", cwd=mount.path / "clone")
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete", "truncate", "persist"])
+def test_sqlite(mount: Mount, tmp_path: Path, journal: str) -> None:
+    path = mount.path / "some.db"
+    first, second = sqlite3.connect(path), sqlite3.connect(path)
+    try:
+        assert first.execute(f"PRAGMA journal_mode = {journal}").fetchone() == (journal,)
+        first.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)")
+        for n in range(0, 300, 3):
+            with first:
+                first.executemany(
+                    "INSERT INTO t VALUES (?, ?)", [(n + m, bytes(1000)) for m in range(3)]
+                )
+        assert second.execute("SELECT count(*) FROM t").fetchone() == (300,)
+        artfs("sync", mount.path)
+        with second:
+            second.execute("DELETE FROM t WHERE n % 2")
+        first.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            second.execute("PRAGMA busy_timeout = 0").connection.execute("BEGIN IMMEDIATE")
+        first.execute("INSERT INTO t VALUES (1000, NULL)")
+        first.execute("ROLLBACK")
+        first.execute("VACUUM")
+        assert first.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    finally:
+        first.close()
+        second.close()
+    assert mount.umount().stdout == "data:v2\n"
+    here("get", "data:v2", tmp_path / "got")
+    with sqlite3.connect(tmp_path / "got" / "some.db") as stored:
+        assert stored.execute("SELECT count(*), sum(n) FROM t").fetchone() == (150, 22350)
+    stored.close()
+
+
+@needs("rsync")
+def test_rsync_twice(mount: Mount, source: Path) -> None:
+    def moved(options: str) -> list[str]:
+        return run("rsync", options, "--out-format=%i %n", f"{source}/", mount.path / "copy").split(
+            "\n"
+        )[:-1]
+
+    assert len(moved("-aH")) > 50
+    assert moved("-aH") == []
+    artfs("sync", mount.path)
+    assert moved("-aHc") == []
+    (source / "dir3/deeper/1.txt").write_text("changed")
+    (source / "dir4/deeper/1.txt").unlink()
+    run("rsync", "-aH", "--delete", "--inplace", f"{source}/", f"{mount.path}/copy/")
+    assert tree(mount.path / "copy", times=True) == tree(source, times=True)
+    run("rsync", "-a", "--delete", f"{source}/", f"{mount.path}/base/")
+    assert mount.umount().stdout == "data:v2\n"
+    with mounted("draft", "data", at=mount.path) as again:
+        # A version keeps no hard links, so without -H.
+        command = ["rsync", "-a", "--out-format=%n", f"{source}/", f"{again.path}/base"]
+        assert run(*command) == ""
+
+
+@needs("tar")
+def test_tar(mount: Mount, source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "source.tar"
+    run("tar", "-cf", archive, "-C", source, ".")
+    (mount.path / "out").mkdir()
+    run("tar", "-xpf", archive, "-C", mount.path / "out")
+    assert tree(mount.path / "out", times=True) == tree(source, times=True)
+    run("tar", "-df", archive, "-C", mount.path / "out")
+    run("tar", "-cf", mount.path / "again.tar", "-C", mount.path / "out", ".")
+    with tarfile.open(mount.path / "again.tar") as again, tarfile.open(archive) as first:
+        assert sorted(again.getnames()) == sorted(first.getnames())
+    run("tar", "-czf", mount.path / "base.tgz", "-C", mount.path, "base")
+    run("tar", "-dzf", mount.path / "base.tgz", "-C", mount.path)
+
+
+@needs("cp")
+def test_cp_and_rm(mount: Mount, source: Path, home: Path, tmp_path: Path) -> None:
+    run("cp", "-a", source, mount.path / "in")
+    assert tree(mount.path / "in", times=True) == tree(source, times=True)
+    run("cp", "-a", mount.path / "base", mount.path / "within")
+    run("cp", "-a", "--reflink=auto", "--sparse=always", mount.path / "in", tmp_path / "out")
+    assert tree(tmp_path / "out", times=True) == tree(source, times=True)
+    run("rm", "-r", mount.path / "base", mount.path / "in")
+    run("mv", mount.path / "within", mount.path / "all")
+    run("mv", mount.path / "all", tmp_path / "moved out")  # to another filesystem
+    run("mv", tmp_path / "moved out", mount.path / "back")
+    assert mount.umount().stdout == "data:v1\n"
+    expected = tmp_path / "expected"
+    expected.mkdir()
+    shutil.copytree(source, expected / "back", symlinks=True)
+    check_version("data:v1", expected)
+
+
+@needs("make", "cc")
+def test_a_c_program_by_make(mount: Mount) -> None:
+    path = mount.path / "program"
+    path.mkdir()
+    (path / "Makefile").write_text("all: hello\nhello: main.o said.o\n\t$(CC) -o $@ $^\n")
+    (path / "said.h").write_text('#define SAID "hello"\nvoid say(void);\n')
+    (path / "said.c").write_text('#include <stdio.h>\n#include "said.h"\nvoid say(void){puts(SAID);}\n')
+    (path / "main.c").write_text('#include "said.h"\nint main(void){say();return 0;}\n')
+    run("make", cwd=path)
+    assert run(path / "hello") == "hello\n"
+    assert "up to date" in run("make", cwd=path).lower() or "nothing" in run("make", cwd=path).lower()
+    (path / "said.c").write_text((path / "said.c").read_text().replace("SAID", '"changed"'))
+    assert "said.c" in run("make", cwd=path)
+    assert run(path / "hello") == "changed\n"
+
+
+@needs("sed", "patch", "diff")
+def test_editing_in_place(mount: Mount, home: Path) -> None:
+    path = mount.path / "base" / "dir1" / "deeper"
+    before = (path / "2.txt").read_text()
+    run("sed", "-i.bak", "s/1 2/one two/", path / "2.txt")
+    assert (path / "2.txt").read_text() == before.replace("1 2", "one two")
+    assert (path / "2.txt.bak").read_text() == before
+    done = subprocess.run(["diff", "-u", "2.txt.bak", "2.txt"], cwd=path, capture_output=True)
+    subprocess.run(["patch", "-R", "2.txt"], cwd=path, input=done.stdout, check=True)
+    assert (path / "2.txt").read_text() == before
+    for left in ("2.txt.bak", "2.txt.orig"):
+        (path / left).unlink(missing_ok=True)
+    assert mount.umount().stdout == "data:v0 (unchanged)\n"
