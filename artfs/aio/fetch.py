@@ -153,26 +153,28 @@ class Fetcher:
             stop = at + 1
             while stop < len(refs) and _adjacent(refs[stop - 1], refs[stop]):
                 stop += 1
-            parts += self._span(refs[at:stop])
+            parts.append(self._span(refs[at:stop]))
             at = stop
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _span(self, refs: Sequence[BlobRef]) -> list[bytes]:
+    def _span(self, refs: Sequence[BlobRef]) -> bytes:
         start, end = refs[0].offset, refs[-1].offset + refs[-1].stored
+        parts: list[bytes] = []
+        ref = refs[0]
         try:
-            data = self._blobs.reader(refs[0].pack).read(start, end - start)
-        except ObjectNotFound as error:
-            raise DamagedBlob(refs[0], error.why) from error
-        parts = []
-        for ref in refs:
-            stored = data[ref.offset - start : ref.offset - start + ref.stored]
-            try:
-                parts.append(blob.decode(ref, stored))
-            except Damaged as error:
-                raise DamagedBlob(ref, error.why) from error
-        if all(ref.stored == ref.size for ref in refs):
-            return [data]
-        return parts
+            data = self._blobs.reader(ref.pack).read(start, end - start)
+            if all(ref.stored == ref.size for ref in refs):
+                view, at = memoryview(data), 0
+                for ref in refs:
+                    blob.verify(ref, view[at : at + ref.size])
+                    at += ref.size
+                return data
+            for ref in refs:
+                at = ref.offset - start
+                parts.append(blob.decode(ref, data[at : at + ref.stored]))
+        except (Damaged, ObjectNotFound) as error:
+            raise DamagedBlob(ref, error.why) from error
+        return b"".join(parts)
 
     def walked(self, ref: BlobRef, *, whole_file: bool = False) -> None:
         """A chunk is about to be read: read ahead if this goes on along its pack."""

@@ -56,9 +56,14 @@ def decode(ref: BlobRef, stored: bytes) -> bytes:
             data = _codecs.decompress(stored, max_output_size=ref.size)
         except zstandard.ZstdError as error:
             raise _damaged(ref, str(error)) from error
+    verify(ref, data)
+    return data
+
+
+def verify(ref: BlobRef, data: bytes | memoryview) -> None:
+    """Raise `Damaged` unless these are a blob's raw bytes."""
     if len(data) != ref.size or blake3(data).digest() != ref.digest:
         raise _damaged(ref, "the bytes do not match their digest")
-    return data
 
 
 def _damaged(ref: BlobRef, why: str) -> Damaged:

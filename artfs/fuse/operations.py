@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Sequence
+from typing import cast
 
 import pyfuse3
 from pyfuse3 import (
@@ -127,7 +128,8 @@ class Operations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        return await self._tree.read(fh, off, size)
+        # pyfuse3 takes any buffer, whatever its annotation says.
+        return cast("bytes", await self._tree.read(fh, off, size))
 
     @handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:

@@ -137,7 +137,7 @@ class CatalogTree(ReadOnlyTree):
             return await self._versions.open(ino, flags, caller)
         raise IsADirectory
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes:
+    async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         return await self._versions.read(handle, offset, size)
 
     async def release(self, handle: int) -> None:

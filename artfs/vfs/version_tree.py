@@ -191,7 +191,7 @@ class VersionTree(ReadOnlyTree):
     async def release(self, handle: int) -> None:
         self._closed(handle)
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes:
+    async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         entry = await self._entry(handle)
         try:
             if entry.height or entry.blob is None:
@@ -201,7 +201,7 @@ class VersionTree(ReadOnlyTree):
             await self._blame(handle, error)
             raise
 
-    async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes:
+    async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes | memoryview:
         pieces = await self._fetcher.drive(walk.chunks(entry, offset, size))
         for _, ref in pieces:
             self._fetcher.walked(ref)
@@ -209,7 +209,8 @@ class VersionTree(ReadOnlyTree):
             return b""
         begin = offset - pieces[0][0]
         data = await self._fetcher.joined([ref for _, ref in pieces])
-        return data[begin : begin + size]
+        # A view: at 1 GB/s every copy counts.
+        return memoryview(data)[begin : begin + size]
 
     async def opendir(self, ino: int, caller: Caller) -> int:
         if not (await self._entry(ino)).is_dir:

@@ -219,11 +219,10 @@ class Committer:
                 (*at, _ROWS),
             ).fetchall()
             for directory, name, epoch in rows:
-                # The mount may have marked it anew since it was read.
+                # A newer one has been marked anew since the commit began.
                 if epoch <= frozen:
                     self._journal.do(
-                        "DELETE FROM changes WHERE dir = ? AND name = ? AND epoch <= ?",
-                        (directory, name, frozen),
+                        "DELETE FROM changes WHERE dir = ? AND name = ?", (directory, name)
                     )
             if len(rows) < _ROWS:
                 return

@@ -73,6 +73,34 @@ def test_a_version_has_the_digest_of_its_tree_stored_from_nothing(
     trio.run(check)
 
 
+@pytest.mark.parametrize("size", [3, 0, 999_999, 1_000_001])
+def test_a_file_that_was_only_truncated(
+    tmp_path: Path, repository: Repository, base: VersionRecord, size: int
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.truncate(b"big", size)
+            assert (await fs.tree.commit()).version == 1
+            assert version_tree(repository, 1)[b"big"].data == BIG[:size].ljust(size, b"\0")
+
+    trio.run(check)
+
+
+def test_what_is_changed_while_the_last_version_is_taken_over_is_in_the_next(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"d/f", b"1")
+            at_the_instant(monkeypatch, lambda: fs.put(b"d/f", b"2"))
+            await fs.tree.commit()
+            monkeypatch.undo()
+            await fs.tree.commit()
+            assert version_tree(repository, 2)[b"d/f"].data == b"2"
+
+    trio.run(check)
+
+
 def test_a_commit_stores_only_what_changed(
     tmp_path: Path, repository: Repository, base: VersionRecord
 ) -> None:
@@ -255,6 +283,7 @@ def test_a_pack_that_went_away_meanwhile_is_stored_again(
     async def check() -> None:
         async with drafted(tmp_path, repository, base) as fs:
             await fs.put(b"f", b"1")
+            await fs.link(b"f", b"hard")
             failures = [ObjectNotFound("packs/1"), ObjectNotFound("packs/2")]
             finish = PackWriter.finish
 
@@ -266,6 +295,7 @@ def test_a_pack_that_went_away_meanwhile_is_stored_again(
             monkeypatch.setattr(PackWriter, "finish", fail_first)
             assert (await fs.tree.commit()).version == 1
             assert not failures
+            assert version_tree(repository, 1) == await fs.walk()
 
     trio.run(check)
 

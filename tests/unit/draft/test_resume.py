@@ -57,6 +57,20 @@ def test_what_was_written_and_not_closed_never_shows_up_later(
     trio.run(check)
 
 
+def test_nor_does_it_below_a_write_behind_the_end(tmp_path: Path, repository: Repository) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1234")
+            handle = await fs.open(b"f")
+            await fs.tree.write(handle, 4, b"secret")
+            fs = killed(fs, tmp_path)
+            await fs.pwrite(b"f", 9, b"z")
+            assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
 def test_a_file_that_is_kept_open_is_saved_from_time_to_time(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
