@@ -80,10 +80,10 @@ class Committer:
         #: Snapshots that are being read.
         self.reading = 0
 
-    async def commit(self, description: str | None = None) -> CommitResult:
-        """See `DraftTree.commit`."""
+    async def commit(self, description: str | None = None, is_mounted: bool = True) -> CommitResult:
+        """See `DraftTree.commit`; an unmounted one has nothing left in the kernel."""
         async with self._lock:
-            if self._flush_kernel is not None:
+            if self._flush_kernel is not None and is_mounted:
                 await self._flush_kernel()
             try:
                 with disk_errors("commit"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import time
@@ -25,6 +26,8 @@ from artfs.vfs.draft import codec
 from artfs.vfs.draft.journal import Journal
 
 _DRAFTS = "drafts"
+#: What `create_draft` makes. Nothing else may become a path: drafts are deleted, with all below.
+_ID = re.compile(r"[0-9a-f]{8}")
 _RECORD = "draft.json"
 _JOURNAL = "journal.sqlite"
 #: A draft that ended is listed this long, for those who ask what became of it.
@@ -169,7 +172,7 @@ def open_draft(state: Path, draft_id: str, repository: Repository) -> Draft:
 
     Raises `NotFound` (also if it has ended), `InUse`, `Damaged`.
     """
-    path = state / _DRAFTS / draft_id
+    path = _path_of(state, draft_id)
     lock = _take_lock(path, draft_id)
     try:
         record = _read_record(path)
@@ -185,12 +188,20 @@ def open_draft(state: Path, draft_id: str, repository: Repository) -> Draft:
 
 def read_draft(state: Path, draft_id: str) -> DraftRecord:
     """The record of a draft, whoever has it. Raises `NotFound`, `Damaged`."""
-    return _read_record(state / _DRAFTS / draft_id)
+    return _read_record(_path_of(state, draft_id))
+
+
+def _path_of(state: Path, draft_id: str) -> Path:
+    """Where the draft is that a user has named. Raises `NotFound`, also of what is no id."""
+    path = state / _DRAFTS / draft_id
+    if not _ID.fullmatch(draft_id) or path.is_symlink() or not (path / _RECORD).is_file():
+        raise NotFound(f"draft {draft_id}", "no such draft", "artfs drafts lists them")
+    return path
 
 
 def discard_draft(state: Path, draft_id: str) -> None:
     """Delete a draft that nobody has mounted. Raises `NotFound`, `InUse`."""
-    path = state / _DRAFTS / draft_id
+    path = _path_of(state, draft_id)
     os.close(_take_lock(path, draft_id))
     shutil.rmtree(path)
 

@@ -343,7 +343,12 @@ class DraftTree:
         Every write that returned before is in it. Raises `Conflict`, `NoSpace`, `Unreachable` and
         others; the draft is kept whatever happens.
         """
-        result = await self._committer.commit(description)
+        return await self._commit(description)
+
+    async def _commit(
+        self, description: str | None = None, is_mounted: bool = True
+    ) -> CommitResult:
+        result = await self._committer.commit(description, is_mounted)
         self._made_version = self._made_version or result.changed
         return result
 
@@ -367,7 +372,7 @@ class DraftTree:
             await self.close()
             return None
         try:
-            result = await self.commit()
+            result = await self._commit(is_mounted=False)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.close()

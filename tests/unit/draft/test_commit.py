@@ -516,7 +516,9 @@ def test_the_kernel_is_asked_for_what_it_has_before_a_commit(
         fs = mount(create_draft(tmp_path, repository, KEY, None), flush_kernel=flush)
         await fs.tree.commit()
         assert version_tree(repository, 0) == {b"late": Node("f", b"1")}
-        await fs.tree.close()
+        await fs.put(b"late", b"2")
+        await fs.tree.finish()  # unmounted: the kernel has nothing any more
+        assert version_tree(repository, 1) == {b"late": Node("f", b"2")}
 
     trio.run(check)
 
