@@ -9,6 +9,7 @@ from pathlib import Path
 
 FSTYPE = "fuse.artfs"
 _SOURCE = "artfs:"
+_ID = re.compile(_SOURCE + r"([0-9a-f]{12})")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -23,10 +24,13 @@ class MountEntry:
 
     @property
     def mount_id(self) -> str | None:
-        """The id of an artfs mount, None of any other."""
-        if self.fstype != FSTYPE or not self.source.startswith(_SOURCE):
-            return None
-        return self.source.removeprefix(_SOURCE)
+        """The id of an artfs mount, None of any other.
+
+        It becomes a path that is removed, and whoever may mount chooses the source: nothing but
+        an id of ours counts.
+        """
+        match = _ID.fullmatch(self.source)
+        return match[1] if match and self.fstype == FSTYPE else None
 
 
 def source_of(mount_id: str) -> str:

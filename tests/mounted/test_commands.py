@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -147,7 +148,9 @@ def test_umount_while_in_use(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", ["mount", "draft"])
-def test_signals_unmount(base: Path, tmp_path: Path, command: str, number: int) -> None:
+def test_signals_unmount(
+    base: Path, tmp_path: Path, command: Literal["mount", "draft"], number: int
+) -> None:
     with mounted(command, "data", at=tmp_path / "mnt") as mount:
         if command == "draft":
             (mount.path / "a").write_text("edited")
@@ -172,7 +175,7 @@ def test_a_signal_saves_what_open_files_hold(base: Path, tmp_path: Path) -> None
 
 
 def test_in_the_foreground(base: Path, empty: Path) -> None:
-    command = [sys.executable, "-m", "artfs", "mount", "--foreground", "data", empty]
+    command = [sys.executable, "-m", "artfs", "mount", "--foreground", "data", str(empty)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
         try:
             wait_for(lambda: is_mounted(empty), what="the mount")
@@ -242,7 +245,7 @@ def test_odd_paths(base: Path, tmp_path: Path) -> None:
 
 def _nobody(*command: str | Path) -> subprocess.CompletedProcess[str]:
     user = NOBODY if os.geteuid() == 0 else None
-    groups = [] if user else None
+    groups: list[int] | None = [] if user else None
     return subprocess.run(
         command, user=user, group=user, extra_groups=groups, capture_output=True, text=True,
         check=False, cwd="/",

@@ -228,7 +228,8 @@ def test_status(mount: Mount) -> None:
         file.write("more")
     (root / "b").unlink()
     (root / "c").rename(root / "dir" / "renamed")
-    assert changes(mount) == ["A new", "A newdir/", "A newdir/x", "D b", "M a", "R c -> dir/renamed"]
+    expected = ["A new", "A newdir/", "A newdir/x", "D b", "M a", "R c -> dir/renamed"]
+    assert changes(mount) == expected
     found = json.loads(artfs("--json", "status", root).stdout)
     sizes = {change["path"]: change["size"] for change in found["changes"]}
     assert (sizes["new"], sizes["a"], found["bytes"]) == (5, 4, 9)

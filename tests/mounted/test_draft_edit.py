@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,12 +199,24 @@ def test_modes_and_times(pair: Twin) -> None:
         os.setxattr(pair.path / "a", "user.x", b"1")
 
 
+def _set_times(name: str, moment: int, root: Path) -> None:
+    os.utime(root / name, ns=(moment, moment))
+
+
+def _unlink(name: str, root: Path) -> None:
+    (root / name).unlink(missing_ok=True)
+
+
+def _write(name: str, text: str, root: Path) -> None:
+    (root / name).write_text(text)
+
+
 def test_times_and_modes_are_in_the_version(base: Path, tmp_path: Path) -> None:
     moment = 1_600_000_000_123_456_789
     with twin(base, at=tmp_path / "mnt") as pair:
         pair.both(lambda root: (root / "dir/new").write_text("new"))
         for name in ("dir/new", "dir", "a"):
-            pair.both(lambda root, name=name: os.utime(root / name, ns=(moment, moment)))
+            pair.both(partial(_set_times, name, moment))
         pair.both(lambda root: (root / "dir/new").chmod(0o4711))
     with mounted("mount", "data:v1", at=tmp_path / "v1") as mount:
         for name in ("dir/new", "dir", "a"):
@@ -217,14 +230,14 @@ def test_unlinked_while_open(pair: Twin) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT)
         try:
             before = os.pread(fd, 100, 0)
-            pair.both(lambda root, name=name: (root / name).unlink(missing_ok=True))
+            pair.both(partial(_unlink, name))
             assert not path.exists()
             assert os.pread(fd, 100, 0) == before
             os.pwrite(fd, b"still here", 10)
             os.ftruncate(fd, 20)
             assert os.pread(fd, 10, 10) == b"still here"
             assert os.fstat(fd).st_nlink == 0
-            pair.both(lambda root, name=name: (root / name).write_text("another"))
+            pair.both(partial(_write, name, "another"))
             assert os.pread(fd, 10, 10) == b"still here"
         finally:
             os.close(fd)
@@ -242,10 +255,12 @@ def test_mmap(pair: Twin) -> None:
             return memory[3990:4210]
 
     def private(root: Path) -> bytes:
-        with (root / "big").open("rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as memory:
-                memory[0:4] = b"mine"
-                return memory[:8] + file.read(8)
+        with (
+            (root / "big").open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as memory,
+        ):
+            memory[0:4] = b"mine"
+            return memory[:8] + file.read(8)
 
     pair.both(private)
     pair.both(shared)

@@ -15,7 +15,9 @@ import pytest
 from artfs.errors import NotFound
 from artfs.vfs.draft import state
 
-BAD = ["", ".", "..", "../..", "/", "/etc", "a/b", "0123abcd/", "0123abcd/..", "0123ABCD", "0123abc"]
+BAD = [
+    "", ".", "..", "../..", "/", "/etc", "a/b", "0123abcd/", "0123abcd/..", "0123ABCD", "0123abc",
+]  # fmt: skip
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:
