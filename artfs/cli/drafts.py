@@ -16,7 +16,16 @@ from artfs.cli.mounts import background, begin_daemon, told
 from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
 from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
 from artfs.format import walk
-from artfs.fuse.mount import Message, MountOptions, call, describe, serve, unmount, write_back
+from artfs.fuse.mount import (
+    Message,
+    MountOptions,
+    call,
+    check_mountpoint,
+    describe,
+    serve,
+    unmount,
+    write_back,
+)
 from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project
@@ -68,6 +77,9 @@ def draft(
         check_name(type_, "type")
     ref, mountpoint = (None, *where)[-2:]
     assert mountpoint is not None  # `where` is not empty
+    if ref is not None:
+        # What is no ref at all is said here, and not by a daemon.
+        _ = settings.artifact(ref) if new else settings.ref(ref)
     if not foreground:
         command = ["draft", *([ref] if ref else []), str(Path(mountpoint).absolute())]
         command += ["--new"] if new else []
@@ -85,6 +97,8 @@ def draft(
     options = MountOptions(state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd)
     with told(ready_fd):
         repository = settings.repository()
+        # Before a draft is made for a mount that cannot be.
+        check_mountpoint(Path(mountpoint), repository.store.url)
         current = _opened(settings, repository, ref, resume, new, type_, description)
     with repository:
         _serve(repository, current, Path(mountpoint), _COMMIT_ON[commit_on], options, not resume)

@@ -62,6 +62,7 @@ def mount(
         raise click.UsageError(f"takes [REF] MNT, not {len(where)} arguments")
     ref, mountpoint = (None, *where)[-2:]
     assert mountpoint is not None  # `where` is not empty
+    parsed = settings.ref(ref) if ref else None
     if not foreground:
         command = ["mount", *([ref] if ref else []), str(Path(mountpoint).absolute())]
         command += ["--allow-other"] if allow_other else []
@@ -78,7 +79,6 @@ def mount(
         patience=timeout,
         ready_fd=ready_fd,
     )
-    parsed = settings.ref(ref) if ref else None
     with told(ready_fd):
         repository = settings.repository()
     with repository:

@@ -24,6 +24,7 @@ from artfs.fuse.control import Message, decode, decode_error, encode, encode_err
 
 _LOG_BYTES = 4 << 20
 _LOGS_KEPT = 50
+_CLEANING_UP = 5.0
 
 
 def start_daemon(
@@ -52,8 +53,16 @@ def start_daemon(
         try:
             return _await_ready(pipe.fileno(), mountpoint, log, deadline)
         except BaseException:
-            daemon.terminate()
+            _let_end(daemon)
             raise
+
+
+def _let_end(daemon: subprocess.Popen[bytes]) -> None:
+    """A daemon that says why it cannot mount has something to clean up yet."""
+    try:
+        daemon.wait(_CLEANING_UP)
+    except subprocess.TimeoutExpired:
+        daemon.terminate()
 
 
 def _await_ready(fd: int, mountpoint: Path, log: Path, deadline: float) -> Message:
@@ -117,7 +126,9 @@ def log_to(directory: Path, mount_id: str) -> Path:
     for path in old[:-_LOGS_KEPT]:
         path.unlink(missing_ok=True)
     path = directory / f"{mount_id}.log"
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=_LOG_BYTES, backupCount=1, errors="backslashreplace"
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

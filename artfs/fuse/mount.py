@@ -194,6 +194,8 @@ def check_mountpoint(mountpoint: Path, store: str = "") -> None:
     """
     shown = str(mountpoint)
     mount = mountinfo.mount_at(mountpoint)
+    if mount is None and mountpoint.is_symlink():
+        mount = mountinfo.mount_at(Path(os.path.realpath(mountpoint)))
     if mount is not None and mount.mount_id is not None:
         raise InUse(shown, "artfs is mounted there already", f"artfs umount '{shown}' ends that")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -164,12 +165,15 @@ def test_signals_unmount(
 
 def test_a_signal_saves_what_open_files_hold(base: Path, tmp_path: Path) -> None:
     with mounted("draft", "data", at=tmp_path / "mnt") as mount:
-        with (mount.path / "a").open("w") as file:
-            file.write("not closed")
-            file.flush()
+        fd = os.open(mount.path / "a", os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(fd, b"not closed")
             (daemon,) = mount.daemons
             os.kill(daemon, signal.SIGTERM)
             wait_for(lambda: not mount.daemons, what="end of the daemon")
+        finally:
+            with contextlib.suppress(OSError):  # nobody is there to be told of the close
+                os.close(fd)
         assert not is_mounted(mount.path)
     assert here("cat", "data:v1", "a") == "not closed"
 
