@@ -126,7 +126,7 @@ def serve(
             "log": str(log_file),
             "socket": control.SOCKET,
         }
-        session = Session(tree, mountpoint, mount_id)
+        session = Session(tree, mountpoint, mount_id, writeback_cache=options.writeback_cache)
     except Exception as error:
         parent.failed(error)
         raise
@@ -151,7 +151,7 @@ def _run(
 ) -> None:
     with control.listening(directory) as listener:
         try:
-            session.mount(allow_other=options.allow_other, writeback_cache=options.writeback_cache)
+            session.mount(allow_other=options.allow_other)
         except Exception as error:
             parent.failed(error)
             raise

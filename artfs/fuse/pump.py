@@ -4,8 +4,12 @@ pyfuse3 has one task read a request and answer it while another already waits to
 turns of the scheduler and an epoll a request, twice what most handlers of ours take. Here the same
 task goes on reading as long as its handlers do not wait for anything, and takes a request that is
 there already without asking epoll; if a handler does wait, `pass_on` lets the next task read.
-Opening, reading and closing a small file that the kernel has cached takes 33 us so, and 60 to 80 us
-with pyfuse3's own way.
+
+A program that works through files sends its next request some 10 us after an answer. Going to sleep
+and being woken for it takes longer than that, mostly in the kernel, and in a virtual machine far
+longer; so where the last request came that soon, the next one is awaited by polling. Opening,
+reading and closing 20,000 small files that the kernel has cached takes 0.76 s so, and 1.45 s
+without, for less processor time in all. A mount that nobody uses polls nothing.
 
 Uses what `pyfuse3.asyncio` uses: pyfuse3 takes everything it needs of trio from its global `trio`.
 """
@@ -13,6 +17,7 @@ Uses what `pyfuse3.asyncio` uses: pyfuse3 takes everything it needs of trio from
 from __future__ import annotations
 
 import select
+import time
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -25,6 +30,8 @@ T = TypeVar("T")
 
 #: Requests in a row that a task may take without a turn of the scheduler: about a millisecond.
 _IN_A_ROW = 16
+#: Seconds of polling for the next request.
+_POLLED = 50e-6
 
 
 class Baton:
@@ -32,6 +39,8 @@ class Baton:
     who wait for it get it from `pass_on` only, which is called where a task is about to wait."""
 
     def __init__(self) -> None:
+        #: Handlers that wait for something: their answers come by way of the scheduler.
+        self.pending = 0
         self._held = False
         self._waiting: deque[trio.lowlevel.Task] = deque()
 
@@ -84,16 +93,19 @@ class _Nursery:
             self._baton.pass_on()
 
 
-class _LowLevel:
+class LowLevel:
     """The part of `trio.lowlevel` that pyfuse3 uses."""
 
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
     notify_closing = staticmethod(trio.lowlevel.notify_closing)
 
-    def __init__(self) -> None:
+    def __init__(self, baton: Baton, idle: Callable[[], None]) -> None:
+        self._baton = baton
+        self._idle = idle
         self._poll: select.poll | None = None
         self._row = 0
+        self._comes_soon = False
 
     async def wait_readable(self, fd: int) -> None:
         if self._poll is None:
@@ -102,8 +114,15 @@ class _LowLevel:
         self._row += 1
         if self._row < _IN_A_ROW and self._poll.poll(0):
             return
+        start = time.perf_counter()
+        if self._comes_soon and not self._baton.pending:
+            self._idle()
+            while time.perf_counter() - start < _POLLED:
+                if self._poll.poll(0):
+                    return
         self._row = 0
         await trio.lowlevel.wait_readable(fd)
+        self._comes_soon = time.perf_counter() - start < 2 * _POLLED
 
 
 class _Trio:
@@ -112,9 +131,9 @@ class _Trio:
     ClosedResourceError = trio.ClosedResourceError
     from_thread = trio.from_thread
 
-    def __init__(self, baton: Baton) -> None:
+    def __init__(self, baton: Baton, idle: Callable[[], None]) -> None:
         self._baton = baton
-        self.lowlevel = _LowLevel()
+        self.lowlevel = LowLevel(baton, idle)
 
     def Lock(self) -> Baton:  # as it is called in trio
         return self._baton
@@ -126,9 +145,10 @@ class _Trio:
 _baton = Baton()
 
 
-def install() -> None:
-    """Make pyfuse3 wait this way; before `pyfuse3.main`."""
-    pyfuse3.trio = _Trio(_baton)  # type: ignore[attr-defined]  # as pyfuse3.asyncio.enable does
+def install(idle: Callable[[], None]) -> None:
+    """Make pyfuse3 wait this way; before `pyfuse3.main`. Where programs ask so much that they are
+    awaited by polling, `idle` is called first."""
+    pyfuse3.trio = _Trio(_baton, idle)  # type: ignore[attr-defined]  # as pyfuse3.asyncio.enable does
 
 
 @types.coroutine
@@ -140,13 +160,17 @@ def passing_on(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         result: T = end.value
         return result
     _baton.pass_on()
-    while True:
-        try:
-            value, failure = (yield trap), None
-        except BaseException as error:  # trio throws what the wait came to
-            value, failure = None, error
-        try:
-            trap = steps.send(value) if failure is None else steps.throw(failure)
-        except StopIteration as end:
-            result = end.value
-            return result
+    _baton.pending += 1
+    try:
+        while True:
+            try:
+                value, failure = (yield trap), None
+            except BaseException as error:  # trio throws what the wait came to
+                value, failure = None, error
+            try:
+                trap = steps.send(value) if failure is None else steps.throw(failure)
+            except StopIteration as end:
+                result = end.value
+                return result
+    finally:
+        _baton.pending -= 1

@@ -41,13 +41,16 @@ _FLUSH_PATIENCE = 30.0
 class Session:
     """A tree on a mount point."""
 
-    def __init__(self, tree: Tree, mountpoint: Path, mount_id: str) -> None:
+    def __init__(
+        self, tree: Tree, mountpoint: Path, mount_id: str, *, writeback_cache: bool = False
+    ) -> None:
         self._tree = tree
+        self._operations = Operations(tree, writeback_cache=writeback_cache)
         self._mountpoint = mountpoint
         self._mount_id = mount_id
         self._crashed = True
 
-    def mount(self, *, allow_other: bool, writeback_cache: bool) -> None:
+    def mount(self, *, allow_other: bool) -> None:
         """Make the mount; requests wait from now on for `run`. Raises `MountFailed`."""
         options = {f"fsname={source_of(self._mount_id)}", f"subtype={FSTYPE.partition('.')[2]}"}
         options.add("default_permissions")
@@ -55,10 +58,9 @@ class Session:
             options.add("allow_other")
         if not self._tree.writable:
             options.add("ro")
-        operations = Operations(self._tree, writeback_cache=writeback_cache)
         try:
             with _said_by_libfuse() as said:
-                pyfuse3.init(operations, str(self._mountpoint), options)
+                pyfuse3.init(self._operations, str(self._mountpoint), options)
         except RuntimeError as error:
             raise MountFailed(str(self._mountpoint), said[-1] if said else str(error)) from error
 
@@ -77,7 +79,7 @@ class Session:
             nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)
             # Long-lived objects need not be looked at by every collection.
             gc.freeze()
-            pump.install()
+            pump.install(self._operations.idle)
             on_ready()
             await pyfuse3.main()
             self._crashed = False

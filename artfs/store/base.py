@@ -37,10 +37,11 @@ class ObjectReader(ABC):
         """
 
     @abstractmethod
-    def read_cached(self, offset: int, length: int) -> bytes | None:
+    def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         """The same bytes if they can be had at once, without waiting for a device; else None.
 
-        Called from an event loop: must neither block nor raise.
+        With `patience`, a fraction of a millisecond, a device that answers within so many seconds
+        may be waited for. Called from an event loop: must neither block for longer nor raise.
         """
 
     @abstractmethod

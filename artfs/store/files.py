@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import threading
+import time
 from collections.abc import Sequence
 
 from artfs.errors import ObjectNotFound
@@ -68,19 +69,30 @@ class FileReader(ObjectReader):
             raise self._tree.read_error(self._key, error) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read_cached(self, offset: int, length: int) -> bytes | None:
+    def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         length = min(length, self._size - offset)
         if length <= 0:
             return b""
         if length > CACHED_READ_MAX:
             return None
         view = _scratch.at_least(length)
+        if self._read_now(view, offset):
+            return bytes(view)
+        if patience:
+            # Asking whether the bytes have come, again and again, never sleeps; and for a device
+            # that needs less time than waking a thread up does, it is the fastest way to wait.
+            end = time.perf_counter() + patience
+            self.prefetch(offset, length)
+            while time.perf_counter() < end:
+                if self._read_now(view, offset):
+                    return bytes(view)
+        return None
+
+    def _read_now(self, view: memoryview, offset: int) -> bool:
         try:
-            if os.preadv(self._fd, [view], offset, os.RWF_NOWAIT) != length:
-                return None
+            return os.preadv(self._fd, [view], offset, os.RWF_NOWAIT) == len(view)
         except OSError:
-            return None
-        return bytes(view)
+            return False
 
     def prefetch(self, offset: int, length: int) -> None:
         with contextlib.suppress(OSError):

@@ -100,7 +100,7 @@ class _Reader(ObjectReader):
     def read(self, offset: int, length: int) -> bytes:
         return self._data[offset : offset + length]
 
-    def read_cached(self, offset: int, length: int) -> bytes | None:
+    def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         return self.read(offset, length)
 
     def prefetch(self, offset: int, length: int) -> None:

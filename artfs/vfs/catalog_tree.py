@@ -143,6 +143,12 @@ class CatalogTree(ReadOnlyTree):
     async def release(self, handle: int) -> None:
         await self._versions.release(handle)
 
+    def preload_next(self) -> tuple[int, bytes] | None:
+        return self._versions.preload_next()
+
+    def preloaded(self, ino: int) -> None:
+        self._versions.preloaded(ino)
+
     async def opendir(self, ino: int, caller: Caller) -> int:
         if ino >> SLOT_BITS:
             return await self._versions.opendir(ino, caller)

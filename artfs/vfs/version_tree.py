@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from artfs.aio.fetch import DamagedBlob, Fetcher
 from artfs.aio.generations import Generations
 from artfs.format import walk
-from artfs.types import ArtifactKey, BlobRef, Entry, Kind
+from artfs.types import ArtifactKey, Entry, Kind
 from artfs.vfs import xattrs
 from artfs.vfs.attributes import Owner, attrs_of
 from artfs.vfs.errors import (
@@ -29,7 +29,7 @@ from artfs.vfs.errors import (
     NotSupported,
     ReadOnly,
 )
-from artfs.vfs.pushed import InodeSet
+from artfs.vfs.preloads import Preloads
 from artfs.vfs.readonly import ReadOnlyTree
 from artfs.vfs.remembering import Remembering, Version
 from artfs.vfs.tree import ROOT, Attrs, Caller, DirEntry, FsStats, Opened
@@ -41,8 +41,8 @@ _ORDINAL = (1 << SLOT_BITS) - 1
 _NAME_MAX = 255
 #: Entries remembered: some 30 MB. More than a directory walk has between listing and opening.
 _ENTRIES = 1 << 16
-#: Entries of listings that are remembered: some 15 MB.
-_PAGED = 1 << 15
+#: Entries of listings that are remembered: some 30 MB.
+_PAGED = 1 << 16
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 _BLOCK = 4096
 
@@ -59,8 +59,7 @@ class VersionTree(ReadOnlyTree):
         self._versions: dict[int, Version] = {}
         self._pinned = 0
         self._entries: Generations[int, Entry] = Generations(_ENTRIES)
-        self._opens: dict[int, int] = {}
-        self._pushed = InodeSet()
+        self._preloads = Preloads(fetcher, self._entries.get)
         self._pages: Generations[tuple[int, int], list[DirEntry]] = Generations(_PAGED)
 
     def attach(self, key: ArtifactKey, number: int) -> int:
@@ -139,9 +138,9 @@ class VersionTree(ReadOnlyTree):
         return attrs_of(ino, await self._entry(ino), self._owner)
 
     def forget(self, inodes: Sequence[tuple[int, int]]) -> None:
-        """With an inode the kernel drops its pages: they may be handed over again."""
+        """Inode numbers are computed; only what was preloaded changes."""
         for ino, _ in inodes:
-            self._pushed.discard(ino)
+            self._preloads.forgotten(ino)
 
     async def readlink(self, ino: int) -> bytes:
         entry = await self._entry(ino)
@@ -155,41 +154,16 @@ class VersionTree(ReadOnlyTree):
         entry = self._entries.get(ino) or await self._entry(ino)
         if entry.kind != Kind.FILE:
             raise NotSupported if entry.kind == Kind.REFERENCE else IsADirectory
-        self._opens[ino] = self._opens.get(ino, 0) + 1
-        data = None
-        if not entry.height and entry.blob is not None and ino not in self._pushed:
-            data = await self._preload(ino, entry.blob)
-        return Opened(ino, True, data)
-
-    async def _preload(self, ino: int, ref: BlobRef) -> bytes | None:
-        """The content of a small file, to be put into the kernel's page cache as it is opened.
-
-        Doing so waits for a page that somebody reads, and that reader waits for us: so only where
-        no other handle is open, or being opened, as the bytes are handed over. A page is locked for
-        a read of ours only while the handle that reads it is open.
-        """
-        self._fetcher.walked(ref, whole_file=True)
-        try:
-            data = self._fetcher.at_hand(ref) or await self._fetcher.chunk(ref, keep=False)
-        except DamagedBlob:
-            return None  # the read that follows says it
-        except BaseException:
-            self._closed(ino)
-            raise
-        if self._opens[ino] != 1:
-            return None
-        self._pushed.add(ino)
-        return data
-
-    def _closed(self, ino: int) -> None:
-        left = self._opens.get(ino, 0) - 1
-        if left > 0:
-            self._opens[ino] = left
-        else:
-            self._opens.pop(ino, None)
+        return Opened(ino, True, await self._preloads.opened(ino, entry))
 
     async def release(self, handle: int) -> None:
-        self._closed(handle)
+        self._preloads.released(handle)
+
+    def preload_next(self) -> tuple[int, bytes] | None:
+        return self._preloads.next()
+
+    def preloaded(self, ino: int) -> None:
+        self._preloads.given(ino)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         entry = await self._entry(handle)

@@ -135,9 +135,9 @@ class _FaultyReader(ObjectReader):
     def read(self, offset: int, length: int) -> bytes:
         return self._store.run("reader.read", lambda: self._inner.read(offset, length))
 
-    def read_cached(self, offset: int, length: int) -> bytes | None:
+    def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         return self._store.run(
-            "reader.read_cached", lambda: self._inner.read_cached(offset, length)
+            "reader.read_cached", lambda: self._inner.read_cached(offset, length, patience)
         )
 
     def prefetch(self, offset: int, length: int) -> None:

@@ -220,6 +220,13 @@ class DraftTree:
         if self._garbage.wants_collecting():
             await self._garbage.collect()
 
+    def preload_next(self) -> tuple[int, bytes] | None:
+        """None: what the kernel has of a draft's files goes through their handles."""
+        return None
+
+    def preloaded(self, ino: int) -> None:
+        """Nothing is ever offered."""
+
     async def fsync(self, handle: int, data_only: bool) -> None:
         inode = self._handles.file(handle)
         await self._contents.sync(inode)

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
-from artfs.aio.fetch import DamagedBlob, Fetcher
+from artfs.aio.fetch import DamagedBlob, Device, Fetcher
 from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
 from artfs.aio.threads import run_blocking, run_retrying
@@ -184,3 +185,46 @@ def test_random_reads_are_not_read_ahead() -> None:
     for n in range(500):
         asked.read(n * 7_654_321 % (32 << 20), 64 << 10)
     assert len(asked.ranges) < 10
+
+
+def test_a_slow_device_is_not_waited_for_but_tried_again() -> None:
+    device, waits = Device(), 0
+    for _ in range(1000):
+        if device.patience():
+            waits += 1
+            device.answered(in_time=False)
+    assert 4 <= waits < 10
+    while not device.patience():
+        pass
+    device.answered(in_time=True)
+    assert device.patience()
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_joined_chunks_are_what_was_stored(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, at_hand: bool
+) -> None:
+    """Neighbours and others, compressed and not, the first one read a moment ago or not."""
+    with PackWriter(repository) as writer:
+        parts = [noise(SIZE, n) if n % 3 else b"%d" % n * SIZE for n in range(8)]
+        refs = [writer.chunk(part) for part in parts]
+        writer.finish()
+    fetcher = Fetcher(repository.blobs)
+    if not at_hand:
+        monkeypatch.setattr("artfs.repo.blobs.Blobs.span_cached", lambda *_: None)
+
+    async def main() -> None:
+        for start, stop in ((0, 3), (2, 5), (4, 8), (7, 8)):
+            data = await fetcher.joined(refs[start:stop])
+            assert data == b"".join(parts[start:stop])
+        assert await fetcher.joined([refs[5], refs[1], refs[2]]) == parts[5] + parts[1] + parts[2]
+
+    trio.run(main)
+
+
+def test_of_several_chunks_the_damaged_one_is_named(repository: Repository) -> None:
+    refs = stored(repository, 3)
+    refs[1] = msgspec.structs.replace(refs[1], digest=b"\0" * 32)
+    with pytest.raises(DamagedBlob) as caught:
+        trio.run(Fetcher(repository.blobs).joined, refs)
+    assert caught.value.ref == refs[1]

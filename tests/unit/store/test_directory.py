@@ -378,6 +378,34 @@ def test_read_cached_does_not_wait(store: DirectoryStore, monkeypatch: pytest.Mo
     assert reader.read_cached(4, 1) == b""
 
 
+def test_read_cached_may_ask_for_a_moment(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object(store)
+    reader = store.open("packs/aa/one")
+    asked: list[object] = []
+
+    def preadv(fd: int, views: list[memoryview], offset: int, flags: int) -> int:
+        asked.append(flags)
+        if len(asked) < 3:
+            raise BlockingIOError
+        views[0][:] = b"data"
+        return 4
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert reader.read_cached(0, 4, patience=60.0) == b"data"
+    assert asked == [os.RWF_NOWAIT] * 3
+    del asked[:]
+
+    def nothing(*_: object) -> int:
+        asked.append(0)
+        return 0
+
+    monkeypatch.setattr(os, "preadv", nothing)
+    assert reader.read_cached(0, 4, patience=0.001) is None
+    assert len(asked) > 1
+
+
 def test_open_files_are_closed(store: DirectoryStore) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for write in WRITES:

@@ -218,7 +218,7 @@ def test_two_opens_at_once_hand_nothing_over(
     """The first one waits for the store, the second may read already when it comes back."""
     commit_tree(repository, TREE)
     tree = tree_of(repository, 0)
-    monkeypatch.setattr(Fetcher, "at_hand", lambda *_: None)  # so that they wait
+    monkeypatch.setattr(Fetcher, "_at_hand", lambda *_: None)  # so that they wait
     preloads: list[bytes | None] = []
 
     async def check() -> None:
@@ -231,6 +231,54 @@ def test_two_opens_at_once_hand_nothing_over(
             nursery.start_soon(open_it)
             nursery.start_soon(open_it)
         assert preloads == [None, None]
+
+    run(check)
+
+
+IN_ORDER: Tree = {b"%d" % n: b"content %d" % n for n in range(5)}
+
+
+def test_of_files_opened_in_order_the_next_one_is_offered(repository: Repository) -> None:
+    commit_tree(repository, IN_ORDER)
+    tree = tree_of(repository, 0)
+
+    async def check() -> None:
+        inos = [entry.attrs.ino for entry in await listing(tree, ROOT)]
+
+        async def opened(ino: int) -> bytes | None:
+            found = await tree.open(ino, os.O_RDONLY, ME)
+            await tree.release(found.handle)
+            return found.preload
+
+        assert await opened(inos[0]) == b"content 0"
+        assert tree.preload_next() is None, "one file is no order"
+        assert await opened(inos[1]) == b"content 1"
+        assert tree.preload_next() == (inos[2], b"content 2")
+        assert tree.preload_next() is None, "offered once"
+        assert await opened(inos[2]) == b"content 2", "the kernel did not take it"
+        assert tree.preload_next() == (inos[3], b"content 3")
+        tree.preloaded(inos[3])
+        assert await opened(inos[3]) is None, "the kernel has it"
+        assert tree.preload_next() == (inos[4], b"content 4")
+        tree.preloaded(inos[4])
+        assert await opened(inos[4]) is None
+        assert tree.preload_next() is None, "there is no next one"
+
+    run(check)
+
+
+def test_a_file_that_is_open_is_not_offered(repository: Repository) -> None:
+    """Its pages may be locked by a reader who waits for us."""
+    commit_tree(repository, IN_ORDER)
+    tree = tree_of(repository, 0)
+
+    async def check() -> None:
+        inos = [entry.attrs.ino for entry in await listing(tree, ROOT)]
+        await tree.open(inos[2], os.O_RDONLY, ME)
+        tree.forget([(inos[2], 1)])
+        for ino in inos[:2]:
+            await tree.open(ino, os.O_RDONLY, ME)
+        assert tree.preload_next() is None
 
     run(check)
 

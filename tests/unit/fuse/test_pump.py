@@ -1,0 +1,127 @@
+"""How requests are waited for, with a pipe in the place of /dev/fuse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from artfs.fuse import pump
+from artfs.fuse.pump import Baton, LowLevel
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class Idle:
+    """Called when nothing is there; then a request comes, if `writes`."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        os.write(self.fd, b"x")
+
+
+async def write_soon(fd: int) -> None:
+    os.write(fd, b"x")
+
+
+def test_a_busy_client_is_awaited_by_polling(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first wait is the scheduler's; its request came soon, so the next one is polled for."""
+    monkeypatch.setattr(pump, "_POLLED", 60.0)
+    reader, writer = pipe
+    idle = Idle(writer)
+    low_level = LowLevel(Baton(), idle)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_soon, writer)
+            await low_level.wait_readable(reader)
+        assert idle.calls == 0
+        os.read(reader, 1)
+        await low_level.wait_readable(reader)
+        assert idle.calls == 1
+
+    trio.run(main)
+
+
+def test_an_idle_mount_is_not_polled(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "_POLLED", 0.0)
+    reader, writer = pipe
+    idle = Idle(writer)
+    low_level = LowLevel(Baton(), idle)
+
+    async def main() -> None:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write_soon, writer)
+                await low_level.wait_readable(reader)
+            os.read(reader, 1)
+
+    trio.run(main)
+    assert idle.calls == 0
+
+
+def test_nothing_is_polled_while_a_handler_waits(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer comes by way of the scheduler, which polling would keep from running."""
+    monkeypatch.setattr(pump, "_POLLED", 60.0)
+    reader, writer = pipe
+    idle, baton = Idle(writer), Baton()
+    low_level = LowLevel(baton, idle)
+
+    async def main() -> None:
+        for _ in range(3):
+            baton.pending = 1
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write_soon, writer)
+                await low_level.wait_readable(reader)
+            os.read(reader, 1)
+
+    trio.run(main)
+    assert idle.calls == 0
+
+
+def test_handlers_that_wait_are_counted() -> None:
+    baton = pump._baton
+
+    async def waits(event: trio.Event) -> str:
+        await event.wait()
+        return "done"
+
+    async def main() -> None:
+        event = trio.Event()
+
+        async def handler() -> None:
+            assert await pump.passing_on(waits(event)) == "done"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handler)
+            nursery.start_soon(handler)
+            await trio.testing.wait_all_tasks_blocked()
+            assert baton.pending == 2
+            event.set()
+        assert baton.pending == 0
+
+        with trio.move_on_after(0) as scope:
+            await pump.passing_on(waits(trio.Event()))
+        assert scope.cancelled_caught
+        assert baton.pending == 0
+
+    trio.run(main)
