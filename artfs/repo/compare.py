@@ -6,7 +6,7 @@ added: files and links of equal content, directories of equal digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -54,17 +54,26 @@ def content_of(entry: Entry) -> tuple[int, bytes, bool]:
     return entry.kind, entry.digest, executable
 
 
+def logically(node: Child) -> bytes:
+    """What two nodes have in common if the entries below have one content."""
+    return node.digest
+
+
+def stored_as(node: Child) -> bytes:
+    """What two nodes have in common if the entries below are the same in all, modes and times too,
+    and were made from one another."""
+    return node.blob.digest
+
+
 def differing_entries(
-    old: Entry, new: Entry, blobs: Blobs
+    old: Entry, new: Entry, blobs: Blobs, by: Callable[[Child], bytes] = logically
 ) -> tuple[dict[bytes, Entry], dict[bytes, Entry]]:
     """Entries by name of two directories, without most of those that stand in both alike."""
-    if old.digest == new.digest:
-        return {}, {}
     before, after = _top(old), _top(new)
     while before or after:
-        shared = {c.digest for c, _ in before} & {c.digest for c, _ in after}
-        before = [(c, h) for c, h in before if c.digest not in shared]
-        after = [(c, h) for c, h in after if c.digest not in shared]
+        shared = {by(c) for c, _ in before} & {by(c) for c, _ in after}
+        before = [(c, h) for c, h in before if by(c) not in shared]
+        after = [(c, h) for c, h in after if by(c) not in shared]
         height = max((h for _, h in before + after), default=0)
         if height == 0:
             break
