@@ -12,6 +12,7 @@ import click
 
 from artfs.aio.fetch import Fetcher
 from artfs.cli.app import Settings
+from artfs.cli.conflicts import on_conflict_option
 from artfs.cli.mounts import background, begin_daemon, told
 from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
 from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
@@ -22,6 +23,7 @@ from artfs.fuse.mount import (
     call,
     check_mountpoint,
     describe,
+    forget_cached,
     serve,
     unmount,
     write_back,
@@ -30,6 +32,7 @@ from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project
 from artfs.vfs.draft.control import control_handlers
+from artfs.vfs.draft.rebasing import REBASE
 from artfs.vfs.draft.state import (
     Draft,
     create_draft,
@@ -51,6 +54,7 @@ _COMMIT_ON = {"both": "unmount,sync", "sync": "sync", "unmount": "unmount"}
 @click.option("--type", "type_", default="", metavar="T", help="Type of a new artifact.")
 @click.option("--resume", metavar="ID", help="Go on with a draft that is there; no REF.")
 @click.option("--commit-on", type=click.Choice(list(_COMMIT_ON)), default="both", show_default=True)
+@on_conflict_option(REBASE)
 @click.option("--description", default="", metavar="D", help="Of the version to be.")
 @click.option("--allow-other", is_flag=True, help="Let other users in.")
 @click.option("--foreground", is_flag=True, help="Stay; log to standard error.")
@@ -63,6 +67,7 @@ def draft(
     type_: str,
     resume: str | None,
     commit_on: str,
+    on_conflict: str,
     description: str,
     allow_other: bool,
     foreground: bool,
@@ -85,7 +90,8 @@ def draft(
         command += ["--new"] if new else []
         command += ["--type", type_] if type_ else []
         command += ["--resume", resume] if resume else []
-        command += ["--commit-on", commit_on, "--description", description]
+        command += ["--commit-on", commit_on, "--on-conflict", on_conflict]
+        command += ["--description", description]
         command += ["--allow-other"] if allow_other else []
         if resume:
             settings.store_url = read_draft(settings.state, resume).store
@@ -101,7 +107,10 @@ def draft(
         check_mountpoint(Path(mountpoint), repository.store.url)
         current = _opened(settings, repository, ref, resume, new, type_, description)
     with repository:
-        _serve(repository, current, Path(mountpoint), _COMMIT_ON[commit_on], options, not resume)
+        _serve(
+            repository, current, Path(mountpoint), _COMMIT_ON[commit_on], on_conflict, options,
+            not resume,
+        )  # fmt: skip
 
 
 def _opened(
@@ -131,6 +140,7 @@ def _serve(
     current: Draft,
     mountpoint: Path,
     commit_on: str,
+    on_conflict: str,
     options: MountOptions,
     is_new: bool,
 ) -> None:
@@ -142,7 +152,7 @@ def _serve(
     fetcher = Fetcher(repository.blobs, options.patience)
     tree = DraftTree(
         current, fetcher, os.geteuid(), os.getegid(), commit_on,
-        functools.partial(write_back, mountpoint.absolute()),
+        on_conflict, functools.partial(write_back, mountpoint.absolute()), forget_cached,
     )  # fmt: skip
 
     async def end() -> None:
@@ -161,12 +171,16 @@ def _serve(
         raise
 
 
-def end_draft(settings: Settings, mountpoint: Path, about: Message, ending: str | None) -> None:
+def end_draft(
+    settings: Settings, mountpoint: Path, about: Message, ending: str | None,
+    on_conflict: str | None,
+) -> None:  # fmt: skip
     """Unmount a draft: commit, keep or discard it; print what became of it."""
     commits = ending is None and "unmount" in str(about["commit_on"])
     mode = ending or ("commit" if commits else "keep")
     try:
-        answer = call(settings.state, mountpoint, {"do": "stop", "mode": mode}, COMMIT_PATIENCE)
+        request = {"do": "stop", "mode": mode, "on_conflict": on_conflict}
+        answer = call(settings.state, mountpoint, request, COMMIT_PATIENCE)
     except Unreachable:
         unmount(settings.state, mountpoint)
         raise Unreachable(
@@ -189,6 +203,8 @@ def end_draft(settings: Settings, mountpoint: Path, about: Message, ending: str 
 def _print_version(settings: Settings, name: str, answer: Message) -> None:
     for path in answer.get("left_out", []):
         settings.say(f"left out, as no version can hold it: {path}")
+    if answer.get("onto") is not None:
+        settings.say(f"put on v{answer['onto']}, which others had made meanwhile")
     version = answer["version"]
     changed = bool(answer["changed"])
     if version is None or int(version) < 0:
@@ -201,12 +217,15 @@ def _print_version(settings: Settings, name: str, answer: Message) -> None:
 @click.command()
 @click.argument("mountpoint", metavar="MNT")
 @click.option("--description", metavar="D", help="Of the version.")
+@on_conflict_option()
 @click.pass_obj
-def sync(settings: Settings, mountpoint: str, description: str | None) -> None:
+def sync(
+    settings: Settings, mountpoint: str, description: str | None, on_conflict: str | None
+) -> None:
     """Commit the draft mounted on MNT and go on; prints the version."""
     path = Path(mountpoint)
     about = _about_draft(settings, path)
-    request = {"do": "sync", "description": description}
+    request = {"do": "sync", "description": description, "on_conflict": on_conflict}
     answer = call(settings.state, path, request, COMMIT_PATIENCE)
     if not answer["changed"]:
         answer_text = "unchanged"

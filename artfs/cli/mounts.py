@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.app import Settings
+from artfs.cli.conflicts import on_conflict_option
 from artfs.errors import InvalidValue
 from artfs.fuse.mount import (
     Message,
@@ -107,8 +108,11 @@ def told(ready_fd: int | None) -> Iterator[None]:
 @click.argument("mountpoint", metavar="MNT")
 @click.option("--discard", "ending", flag_value="discard", help="Throw the draft away.")
 @click.option("--keep", "ending", flag_value="keep", help="Keep the draft uncommitted.")
+@on_conflict_option()
 @click.pass_obj
-def umount(settings: Settings, mountpoint: str, ending: str | None) -> None:
+def umount(
+    settings: Settings, mountpoint: str, ending: str | None, on_conflict: str | None
+) -> None:
     """Unmount; a draft is committed first, and its version printed."""
     path = Path(mountpoint)
     about = describe(settings.state, path)
@@ -119,4 +123,4 @@ def umount(settings: Settings, mountpoint: str, ending: str | None) -> None:
         return
     from artfs.cli.drafts import end_draft
 
-    end_draft(settings, path, about, ending)
+    end_draft(settings, path, about, ending, on_conflict)

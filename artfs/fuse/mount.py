@@ -30,6 +30,7 @@ from artfs.fuse.control import describe as describe
 from artfs.fuse.daemon import Parent as Parent
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
+from artfs.fuse.session import forget_cached as forget_cached
 from artfs.fuse.session import write_back as write_back
 from artfs.fuse.unmount import unmount as unmount
 from artfs.repo.malloc import keep_freed_memory

@@ -27,6 +27,7 @@ from artfs.fuse.control import Handlers, Message
 from artfs.fuse.mountinfo import FSTYPE, mount_at, source_of
 from artfs.fuse.operations import Operations
 from artfs.fuse.unmount import detach
+from artfs.vfs.draft.foreign import Stale
 from artfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _READ_AHEAD_KB = 1024
 #: Seconds for programs' unwritten pages to reach us before a signal ends a mount that is in use.
 _FLUSH_PATIENCE = 30.0
+#: Seconds for the kernel to forget what a commit has changed under it.
+_FORGET_PATIENCE = 0.5
 
 
 class Session:
@@ -124,6 +127,26 @@ async def write_back(mountpoint: Path) -> None:
     if mount is not None and mount.mount_id is not None:
         with contextlib.suppress(OSError):
             await trio.run_process(["sync", "-f", mountpoint], check=False, capture_stderr=True)
+
+
+async def forget_cached(stale: Stale) -> None:
+    """Have the kernel ask again for names, and for files' attributes and content.
+
+    In a thread, as it waits for directories and pages that are locked by those who wait for us; and
+    a commit asked for by `sync MNT` has the root itself locked, until it is answered. So it is not
+    waited for much longer than it takes.
+    """
+    with trio.move_on_after(_FORGET_PATIENCE):
+        await run_blocking(_forget_cached, stale)
+
+
+def _forget_cached(stale: Stale) -> None:
+    for directory, name in stale.names:
+        with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it
+            pyfuse3.invalidate_entry(directory, name)
+    for ino in stale.files:
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_inode(ino)
 
 
 def set_read_ahead(mountpoint: Path) -> None:

@@ -30,9 +30,9 @@ _WORTH_LISTING = 4 << 20
 
 
 class PackWriter:
-    """Stores blobs of one commit. For one thread at a time; `finish` or `abort` ends it.
+    """Stores blobs of one commit; a context manager that drops what was not finished.
 
-    As a context manager it aborts what was not finished.
+    For one thread at a time.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -104,13 +104,12 @@ class PackWriter:
             target.wait()
 
     def finish(self) -> None:
-        """Make everything durable.
+        """Make everything durable; more may be stored after it, and finished again.
 
         Raises `OSError` (ENOSPC), `Unreachable`, and `ObjectNotFound` if a pack that blobs were to
         be shared with is gone: what was built refers to it and must be built again.
         """
         self.settle()
-        self._thread.shutdown()
         exists = self.repository.store.exists
         gone = sorted(pack_id for pack_id in self._reused if not exists(keys.pack(pack_id)))
         for pack_id in gone:
@@ -119,6 +118,7 @@ class PackWriter:
             raise ObjectNotFound(keys.pack(gone[0]))
         for target in self._done:
             self._known.add(target.id, [ref for _, ref in target.blobs])
+        self._done.clear()
 
     def abort(self) -> None:
         """Give up; unfinished packs are dropped. Idempotent, and harmless after `finish`."""

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from artfs.errors import Unreachable
 from artfs.repo.commit import commit
 from artfs.vfs.draft import commit as commits
+from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.state import create_draft
 from artfs.vfs.errors import FileSystemError, NoEntry, NotADirectory
 from tests.model.reference import File, Reference
@@ -221,7 +222,7 @@ class DraftMachine(RuleBasedStateMachine):
                 commit(*args, **options)
                 raise Unreachable("store", "the answer was lost")
 
-            patch.setattr(commits, "commit_version", lose)
+            patch.setattr(rebasing, "commit_version", lose)
 
     @precondition(lambda self: hasattr(self, "fs"))
     @invariant()

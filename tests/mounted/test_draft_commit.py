@@ -277,7 +277,7 @@ def test_one_draft_has_one_writer(mount: Mount, tmp_path: Path) -> None:
 
 
 def test_two_drafts_of_one_artifact(base: Path, tmp_path: Path) -> None:
-    """They are apart; the second to commit is refused, as the artifact has moved on."""
+    """They are apart; the second to commit is refused, as both changed one path."""
     with (
         mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount,
         mounted("draft", "data", at=tmp_path / "second", expect_errors=True) as second,

@@ -11,11 +11,13 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from artfs.format import digest as digests
 from artfs.format.build import Root
+from artfs.format.walk import Numbered
 from artfs.repo import editing, reading
 from artfs.repo.blobs import Blobs
 from artfs.repo.chunking import rechunk_file, store_file
@@ -30,6 +32,8 @@ from artfs.vfs.draft.intervals import Intervals
 from artfs.vfs.draft.snapshot import Snapshot
 from artfs.vfs.tree import ROOT
 
+Foreign: TypeAlias = tuple[int, int, bytes, bytes | None, int]
+
 
 class Results:
     """What a commit has stored of which inode: on disk, as there may be millions of them."""
@@ -42,6 +46,7 @@ class Results:
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("CREATE TABLE stored (ino INTEGER PRIMARY KEY, is_dir, entry)")
+        self._db.execute("CREATE TABLE foreign_ (n INTEGER PRIMARY KEY, dir, path, entry, ordinal)")
         self._db.execute("BEGIN")
 
     def add(self, inode: Inode, entry: Entry) -> None:
@@ -53,6 +58,7 @@ class Results:
     def clear(self) -> None:
         """Forget all."""
         self._db.execute("DELETE FROM stored")
+        self._db.execute("DELETE FROM foreign_")
 
     def find(self, ino: int) -> Entry | None:
         """What was noted of an inode."""
@@ -65,6 +71,20 @@ class Results:
             "SELECT * FROM stored WHERE ino > ? ORDER BY ino LIMIT ?", (after, size)
         ).fetchall()
         return rows
+
+    def add_foreign(self, directory: int, path: bytes, found: Numbered | None) -> None:
+        """Note what others made of a path, in a directory: the entry with its ordinal in the new
+        version, or None if they removed it."""
+        ordinal, entry = (found[0], codec.pack(found[1])) if found is not None else (0, None)
+        self._db.execute(
+            "INSERT INTO foreign_ VALUES (NULL, ?, ?, ?, ?)", (directory, path, entry, ordinal)
+        )
+
+    def foreign_page(self, after: int, size: int) -> list[Foreign]:
+        """Some (number, directory, path, packed entry or None, ordinal), by number."""
+        return self._db.execute(
+            "SELECT * FROM foreign_ WHERE n > ? ORDER BY n LIMIT ?", (after, size)
+        ).fetchall()
 
     def close(self) -> None:
         """Remove them. Idempotent."""

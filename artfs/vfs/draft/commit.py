@@ -3,10 +3,10 @@
 1. The instant: in the event loop, with no long write under way, everything is saved, the epoch is
    raised and a snapshot of the journal taken. From here on writes go into new layers.
 2. A thread builds the version's tree from the snapshot and the frozen layers, notes the commit's id
-   in draft.json, and commits to the store.
-3. The event loop takes over the result, in small steps between which the mount goes on: what was
-   stored becomes the content beneath files, frozen layers and rows of `changes` go. Then draft.json
-   names the new base, and the commit's id no more.
+   in draft.json, and commits to the store, on top of what others committed (`rebasing`).
+3. The event loop takes over the result, in small steps between which the mount goes on: what
+   others changed is shown (`foreign`), what was stored becomes the content beneath files, frozen
+   layers and rows of `changes` go. Then draft.json names the new base, and the commit's id no more.
 
 Whatever fails before the store has the version record leaves the draft as it was, with one layer
 more below its files. After a kill between that and the end of 3, draft.json has the id still: the
@@ -16,7 +16,6 @@ next commit finds its own record by it, and takes it over.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -24,17 +23,17 @@ import msgspec
 import trio
 
 from artfs.errors import ArtfsError, ObjectNotFound
-from artfs.format.record import RootRecord
-from artfs.repo.commit import Committed
-from artfs.repo.commit import commit as commit_version
 from artfs.repo.packing import PackWriter
 from artfs.types import Entry
 from artfs.vfs.draft import codec
 from artfs.vfs.draft.building import Builder, Results
 from artfs.vfs.draft.content import Contents
+from artfs.vfs.draft.foreign import Adopting, Stale, note_foreign
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate
 from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.names import Names
+from artfs.vfs.draft.rebasing import Rebased, Rebasing
 from artfs.vfs.draft.snapshot import Snapshot
 from artfs.vfs.draft.state import Draft
 from artfs.vfs.draft.threads import disk_errors, in_thread
@@ -50,11 +49,13 @@ _TRIES = 3
 
 class CommitResult(msgspec.Struct, frozen=True):
     """`version`: the newest version of the artifact that has the draft's content, None if there is
-    none; `changed`: whether this commit made it. `left_out`: paths that a version cannot hold."""
+    none; `changed`: whether this commit made it. `left_out`: paths that a version cannot hold.
+    `onto`: the version of others that the draft's changes were put on, None if there was none."""
 
     version: int | None
     changed: bool
     left_out: list[bytes]
+    onto: int | None = None
 
 
 class Committer:
@@ -65,35 +66,41 @@ class Committer:
         draft: Draft,
         inodes: Inodes,
         contents: Contents,
+        names: Names,
         garbage: Garbage,
         gate: Gate,
         flush_kernel: Callable[[], Awaitable[None]] | None,
+        forget_kernel: Callable[[Stale], Awaitable[None]] | None,
     ) -> None:
         self._draft = draft
         self._journal = draft.journal
         self._inodes = inodes
         self._contents = contents
+        self._names = names
         self._garbage = garbage
         self._gate = gate
         self._flush_kernel = flush_kernel
+        self._forget_kernel = forget_kernel
         self._lock = trio.Lock()
         #: Snapshots that are being read.
         self.reading = 0
 
-    async def commit(self, description: str | None = None, is_mounted: bool = True) -> CommitResult:
+    async def commit(
+        self, description: str | None, policy: str, is_mounted: bool = True
+    ) -> CommitResult:
         """See `DraftTree.commit`; an unmounted one has nothing left in the kernel."""
         async with self._lock:
             if self._flush_kernel is not None and is_mounted:
                 await self._flush_kernel()
             try:
                 with disk_errors("commit"):
-                    return await self._commit(description)
+                    return await self._commit(description, policy)
             except ArtfsError as error:
                 log.error("draft %s: %s", self._draft.record.id, error)
                 await in_thread(self._draft.note_error, str(error))
                 raise
 
-    async def _commit(self, description: str | None) -> CommitResult:
+    async def _commit(self, description: str | None, policy: str) -> CommitResult:
         if not self._has_changes() and not self._draft.record.commit:
             base = self._draft.record.base
             with self.snapshot() as snapshot:
@@ -102,19 +109,22 @@ class Committer:
         results = Results(self._draft.path / "commit.sqlite")
         try:
             try:
-                done, left_out = await in_thread(self._store, snapshot, results, description)
+                rebased, left_out = await in_thread(
+                    self._store, snapshot, results, description, policy
+                )
             finally:
                 self.reading -= 1
                 snapshot.close()
-            if done.changed:
-                await self._take_over(frozen, results)
+            if rebased.is_new:
+                await self._take_over(frozen, results, rebased)
+            done = rebased.done
             await in_thread(self._stands_on_version, done.version)
         finally:
             self._contents.floors = None
             self._garbage.frozen = 0
             results.close()
         await self._garbage.collect(all_files=True)
-        return CommitResult(done.version, done.changed, left_out)
+        return CommitResult(done.version, done.changed, left_out, rebased.onto)
 
     def _has_changes(self) -> bool:
         return self._journal.ask("SELECT 1 FROM changes LIMIT 1").fetchone() is not None
@@ -133,52 +143,42 @@ class Committer:
     # In a thread
 
     def _store(
-        self, snapshot: Snapshot, results: Results, description: str | None
-    ) -> tuple[Committed, list[bytes]]:
+        self, snapshot: Snapshot, results: Results, description: str | None, policy: str
+    ) -> tuple[Rebased, list[bytes]]:
         for left in reversed(range(_TRIES)):
             try:
-                return self._store_once(snapshot, results, description), snapshot.specials()
+                stored = self._store_once(snapshot, results, description, policy)
+                return stored, snapshot.specials()
             except ObjectNotFound:
                 if not left:
                     raise
         raise AssertionError
 
     def _store_once(
-        self, snapshot: Snapshot, results: Results, description: str | None
-    ) -> Committed:
+        self, snapshot: Snapshot, results: Results, description: str | None, policy: str
+    ) -> Rebased:
         draft = self._draft
         results.clear()
         with PackWriter(draft.repository) as writer:
-            root = Builder(snapshot, draft.data, draft.repository, writer, results).root()
-            while True:
-                if not draft.record.commit:
-                    draft.update(commit=secrets.token_hex(16))
-                done = self._record(root, writer, description)
-                if not done.changed or done.record.root == RootRecord.of(root):
-                    return done
-                # An earlier try had reached the store, though its answer was lost. If the draft
-                # has changed since, that version is the base now.
-                if done.record.digest == root.digest.hex():
-                    writer.finish()  # it is to stand on what has just been stored
-                    return done
-                self._stands_on_version(done.version)
+            mine = Builder(snapshot, draft.data, draft.repository, writer, results).root()
+            rebasing = Rebasing(draft, snapshot, writer, mine, policy)
+            if description is None:
+                description = draft.record.description
+            rebased = rebasing.commit(description)
+        if rebased.onto is not None:
+            note_foreign(snapshot, mine, rebased.root, draft.repository.blobs, results)
+        return rebased
 
     def _stands_on_version(self, number: int) -> None:
-        self._draft.update(base=number, commit="", error="")
-
-    def _record(self, root: Entry, writer: PackWriter, description: str | None) -> Committed:
-        record = self._draft.record
-        return commit_version(
-            self._draft.repository, record.key, root, writer,
-            commit_id=record.commit, base=record.base, type=record.type,
-            description=record.description if description is None else description,
-        )  # fmt: skip
+        self._draft.update(base=number, commit="", landed=[], is_new=False, error="")
 
     # In the event loop again
 
-    async def _take_over(self, frozen: int, results: Results) -> None:
+    async def _take_over(self, frozen: int, results: Results, rebased: Rebased) -> None:
         """The draft stands on the new version now."""
         steps = _Steps(self._finish_step)
+        if rebased.onto is not None:
+            await self._adopt(frozen, results, rebased.root, steps)
         after = 0
         while rows := results.page(after, _ROWS):
             for ino, is_dir, packed in rows:
@@ -190,8 +190,28 @@ class Committer:
             after = rows[-1][0]
         # Only now: with a row too many, a directory is merely looked at again.
         await self._clear_changes(frozen, steps)
-        self._journal.do("DELETE FROM origins WHERE epoch <= ?", (frozen,))
+        for table in ("origins", "contested"):
+            self._journal.do(f"DELETE FROM {table} WHERE epoch <= ?", (frozen,))
         self._finish_step()
+
+    async def _adopt(self, frozen: int, results: Results, root: Entry, steps: _Steps) -> None:
+        """Show what others changed."""
+        adopting = Adopting(self._journal, self._inodes, self._names, self._garbage, frozen, root)
+        after = 0
+        while rows := results.foreign_page(after, _ROWS):
+            for row in rows:
+                await adopting.adopt(row)
+                await steps.pause()
+            after = rows[-1][0]
+        self._finish_step()
+        if adopting.contested:
+            log.warning(
+                "draft %s: %d names were changed here while a version with other changes of them"
+                " was taken over; the next commit will say which",
+                self._draft.record.id, adopting.contested,
+            )  # fmt: skip
+        if self._forget_kernel is not None:
+            await self._forget_kernel(adopting.stale)
 
     def _finish_step(self) -> None:
         self._inodes.save()

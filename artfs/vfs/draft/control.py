@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from artfs.errors import InvalidValue
 from artfs.vfs.draft.commit import CommitResult
+from artfs.vfs.draft.rebasing import check_policy
 from artfs.vfs.draft.tree import DraftTree
 
 Fields: TypeAlias = dict[str, object]
@@ -23,7 +24,9 @@ def control_handlers(tree: DraftTree) -> dict[str, Handler]:
 
     async def sync(request: Fields) -> Fields:
         description = request.get("description")
-        result = await tree.commit(None if description is None else str(description))
+        result = await tree.commit(
+            None if description is None else str(description), _policy(request)
+        )
         return {"draft": tree.draft.record.id, **_result(result)}
 
     async def status(request: Fields) -> Fields:
@@ -57,6 +60,8 @@ def control_handlers(tree: DraftTree) -> dict[str, Handler]:
             raise InvalidValue(f"mode '{mode}'", f"is none of {', '.join(_ENDINGS)}")
         answer: Fields = {"draft": tree.draft.record.id}
         if mode == "commit":
+            policy = _policy(request)
+            tree.on_conflict = policy or tree.on_conflict
             answer |= _result(await tree.commit())
         tree.ending = mode
         return answer
@@ -64,11 +69,17 @@ def control_handlers(tree: DraftTree) -> dict[str, Handler]:
     return {"sync": sync, "status": status, "diff": status, "stop": stop}
 
 
+def _policy(request: Fields) -> str | None:
+    policy = request.get("on_conflict")
+    return None if policy is None else check_policy(str(policy))
+
+
 def _result(result: CommitResult) -> Fields:
     return {
         "version": result.version,
         "changed": result.changed,
         "left_out": [_text(path) for path in result.left_out],
+        "onto": result.onto,
     }
 
 

@@ -99,6 +99,11 @@ class Inodes:
         self.touch(inode)
         return self._keep(inode)
 
+    def adopt(self, inode: Inode) -> Inode:
+        """An inode of a base that has got a name in the draft."""
+        self.touch(inode)
+        return self._keep(inode)
+
     def touch(self, inode: Inode) -> None:
         """The inode differs from its row."""
         self._touched[inode.ino] = inode

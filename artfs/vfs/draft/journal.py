@@ -14,12 +14,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from artfs.errors import UnsupportedFormat
 from artfs.vfs.draft.intervals import Range
 
-_VERSION = 1
+_VERSION = 2
+
+_CONTESTED = """
+-- Paths changed here, while a commit went on, that were changed too by the version of others on
+-- which it was put: the next commit is a conflict. `epoch`: as in `changes`.
+CREATE TABLE contested (
+    path  BLOB PRIMARY KEY,
+    epoch INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
 
 _SCHEMA = """
--- Bases: graft 0 is the version that the draft was opened over (or an empty directory).
+-- Bases: graft 0 is the version that the draft was opened over (or an empty directory), each other
+-- one a version with changes of others that a commit took over.
 CREATE TABLE grafts (
     graft INTEGER PRIMARY KEY,
     root  BLOB NOT NULL             -- codec.pack of the root directory's entry
@@ -145,11 +156,18 @@ class Journal:
         self._wal = os.open(f"{path}-wal", os.O_RDWR | os.O_CREAT, 0o600)
 
     def _migrate(self) -> None:
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found == _VERSION:
             return
+        if found > _VERSION:
+            raise UnsupportedFormat(
+                str(self.path), f"is written in format {found}, this artfs reads up to {_VERSION}",
+                "use a newer artfs",
+            )  # fmt: skip
         first = "INSERT INTO counters VALUES ('epoch', 1), ('ino', 2), ('seq', 1);"
+        schema = f"{_SCHEMA} {_CONTESTED} {first}" if found == 0 else _CONTESTED
         version = f"PRAGMA user_version = {_VERSION};"
-        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {first} {version} COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE; {schema} {version} COMMIT;")
 
     # Transactions
 
@@ -276,6 +294,24 @@ class Journal:
             " WHERE epoch < excluded.epoch OR kind < excluded.kind",
             (directory, name, self.epoch, kind),
         )
+
+    def changed_since(self, directory: int, name: bytes, epoch: int) -> bool:
+        """Whether a name was marked as changed after an epoch."""
+        row = self._db.execute(
+            "SELECT 1 FROM changes WHERE dir = ? AND name = ? AND epoch > ?",
+            (directory, name, epoch),
+        )
+        return row.fetchone() is not None
+
+    def contest(self, path: bytes) -> None:
+        """A path is changed here and, in a version taken over, by somebody else."""
+        self.do("REPLACE INTO contested VALUES (?, ?)", (path, self.epoch))
+
+    def add_graft(self, root: bytes) -> int:
+        """A new base, by its packed root; its number."""
+        row = self._db.execute("SELECT max(graft) + 1 FROM grafts").fetchone()
+        self.do("INSERT INTO grafts VALUES (?, ?)", (row[0], root))
+        return int(row[0])
 
     def change_kind(self, directory: int, name: bytes) -> int | None:
         """The `kind` of a changed name, None of one that has not changed."""

@@ -97,6 +97,13 @@ class Snapshot:
         row = self._db.execute("SELECT 1 FROM changes WHERE dir = ? LIMIT 1", (directory,))
         return row.fetchone() is not None
 
+    def base(self) -> Entry:
+        """The root directory as the last commit, or the version beneath, has it."""
+        root = self.inode(ROOT)
+        found = self.committed(root)
+        assert found is not None  # a draft over nothing has an empty directory beneath
+        return found
+
     def committed(self, directory: Inode) -> Entry | None:
         """A directory as the last commit, or the base, has it; None if it is new."""
         row = self._db.execute(
@@ -130,6 +137,10 @@ class Snapshot:
             "SELECT 1 FROM origins WHERE parent = ? AND name = ?", (directory, name)
         )
         return row.fetchone() is not None
+
+    def contested(self) -> list[bytes]:
+        """Paths that a version taken over had changed as well."""
+        return [path for (path,) in self._db.execute("SELECT path FROM contested ORDER BY path")]
 
     def specials(self) -> list[bytes]:
         """Paths of the FIFOs, sockets and devices, which no version can hold."""

@@ -37,10 +37,14 @@ OPEN, COMMITTED, UNCHANGED = "open", "committed", "unchanged"
 
 
 class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`draft.json`. `base`: the newest version that the draft contains or replaces, or -1.
-    `commit`: id of a commit that may or may not have reached the store, so that trying again finds
-    its version. `state`: 'open', or what became of the draft when it was unmounted: 'committed'
-    (as `base`), 'unchanged'."""
+    """`draft.json`.
+
+    `base`: the newest version that the draft contains or replaces, or -1. `commit`: id of a commit
+    that may or may not have reached the store, so that trying again finds its version. `landed`:
+    versions of this draft, after `base`, that the draft has not been made to stand on yet.
+    `is_new`: nothing of `base` is in the draft, which is over nothing. `state`: 'open', or what
+    became of the draft when it was unmounted: 'committed' (as `base`), 'unchanged'.
+    """
 
     format: int = 1
     id: str
@@ -53,6 +57,8 @@ class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
     base: int = -1
     created: str
     commit: str = ""
+    landed: list[int] = []
+    is_new: bool = False
     state: str = OPEN
     error: str = ""
 
@@ -121,7 +127,7 @@ class Draft:
 
     def finish(self, state: str) -> None:
         """The draft has ended: keep only its record."""
-        self.update(state=state, commit="", error="")
+        self.update(state=state, commit="", landed=[], error="")
         self.close()
         _remove_content(self.path)
 
@@ -144,7 +150,7 @@ def create_draft(
     record = DraftRecord(
         id=secrets.token_hex(4), store=repository.store.url, entity=key.entity,
         project=key.project, name=key.name, type=type, description=description, base=number,
-        created=now(),
+        created=now(), is_new=base is None,
     )  # fmt: skip
     path = state / _DRAFTS / record.id
     (path / "data").mkdir(parents=True, mode=0o700)

@@ -26,6 +26,7 @@ from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.commit import CommitResult, Committer
 from artfs.vfs.draft.content import INLINE, Contents
 from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.foreign import Stale
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate
 from artfs.vfs.draft.handles import Handles
@@ -33,6 +34,7 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.listing import Listings
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.namespace import Namespace
+from artfs.vfs.draft.rebasing import REBASE
 from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.state import COMMITTED, UNCHANGED, Draft
 from artfs.vfs.draft.status import DraftStatus, status_of
@@ -54,7 +56,8 @@ _PERMISSIONS = 0o7777
 
 
 class DraftTree:
-    """One mounted draft. `commit_on` is 'unmount,sync' (both), 'sync' or 'unmount'."""
+    """One mounted draft. `commit_on` is 'unmount,sync' (both), 'sync' or 'unmount'; `on_conflict`
+    what commits do that nothing else is said to."""
 
     writable = True
 
@@ -65,11 +68,14 @@ class DraftTree:
         uid: int,
         gid: int,
         commit_on: str = "unmount,sync",
+        on_conflict: str = REBASE,
         flush_kernel: Callable[[], Awaitable[None]] | None = None,
+        forget_kernel: Callable[[Stale], Awaitable[None]] | None = None,
     ) -> None:
         journal = draft.journal
         self.draft = draft
         self.commit_on = commit_on
+        self.on_conflict = on_conflict
         self._journal = journal
         self._space = Space(draft.path)
         self._data = DataFiles(draft.data)
@@ -82,8 +88,9 @@ class DraftTree:
         self._handles = Handles()
         self._gate = Gate()
         self._committer = Committer(
-            draft, self._inodes, self._contents, self._garbage, self._gate, flush_kernel
-        )
+            draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
+            flush_kernel, forget_kernel,
+        )  # fmt: skip
         self._committed_at = time.monotonic()
         self._checkpointing = False
         self._made_version = False
@@ -344,18 +351,23 @@ class DraftTree:
 
     # Committing
 
-    async def commit(self, description: str | None = None) -> CommitResult:
+    async def commit(
+        self, description: str | None = None, on_conflict: str | None = None
+    ) -> CommitResult:
         """Make the draft's present state the artifact's next version, and go on over it.
 
-        Every write that returned before is in it. Raises `Conflict`, `NoSpace`, `Unreachable` and
-        others; the draft is kept whatever happens.
+        Every write that returned before is in it. Where others made versions since the draft's
+        base, `on_conflict` says what to do, see `artfs.vfs.draft.rebasing`. Raises `Conflict`,
+        `NoSpace`, `Unreachable` and others; the draft is kept whatever happens.
         """
-        return await self._commit(description)
+        return await self._commit(description, on_conflict)
 
     async def _commit(
-        self, description: str | None = None, is_mounted: bool = True
-    ) -> CommitResult:
-        result = await self._committer.commit(description, is_mounted)
+        self, description: str | None = None, on_conflict: str | None = None,
+        is_mounted: bool = True,
+    ) -> CommitResult:  # fmt: skip
+        policy = on_conflict or self.on_conflict
+        result = await self._committer.commit(description, policy, is_mounted)
         self._made_version = self._made_version or result.changed
         return result
 

@@ -14,12 +14,13 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from artfs.errors import ArtfsError, Conflict, NotFound, ObjectNotFound, Unreachable
+from artfs.errors import ArtfsError, NotFound, ObjectNotFound, Unreachable
 from artfs.format.record import VersionRecord
 from artfs.repo.commit import commit
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.vfs.draft import commit as commits
+from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.control import control_handlers
 from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
@@ -230,7 +231,7 @@ def test_a_failed_commit_keeps_the_draft_and_can_be_repeated(
             def fail(*_: object, **__: object) -> None:
                 raise Unreachable("store", "is away")
 
-            monkeypatch.setattr(commits, "commit_version", fail)
+            monkeypatch.setattr(rebasing, "commit_version", fail)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()
             assert fs.tree.draft.record.error == "store: is away"
@@ -261,7 +262,7 @@ def test_a_commit_whose_answer_was_lost_makes_one_version(
                 commit(*args, **options)
                 raise Unreachable("store", "the answer was lost")
 
-            monkeypatch.setattr(commits, "commit_version", lose)
+            monkeypatch.setattr(rebasing, "commit_version", lose)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()
             monkeypatch.undo()
@@ -296,23 +297,6 @@ def test_a_pack_that_went_away_meanwhile_is_stored_again(
             assert (await fs.tree.commit()).version == 1
             assert not failures
             assert version_tree(repository, 1) == await fs.walk()
-
-    trio.run(check)
-
-
-@pytest.mark.expect_errors
-def test_a_version_made_by_others_meanwhile_refuses_the_commit_and_keeps_the_draft(
-    tmp_path: Path, repository: Repository, base: VersionRecord
-) -> None:
-    async def check() -> None:
-        async with drafted(tmp_path, repository, base) as fs:
-            await fs.put(b"f", b"1")
-            make_version(repository, {b"other": Node("f", b"2")}, base=0)
-            with pytest.raises(Conflict):
-                await fs.tree.commit()
-            status = await fs.tree.status()
-            assert (status.base, status.newest) == (0, 1)
-            assert [c.path for c in status.changes] == [b"f"]
 
     trio.run(check)
 
@@ -425,8 +409,8 @@ class TestSync:
         async def check() -> None:
             async with drafted(tmp_path, repository, base) as fs:
                 await fs.put(b"f", b"1")
-                make_version(repository, {}, base=0)
-                with pytest.raises(FileSystemError, match="moved on"):
+                make_version(repository, {**BASE, b"f": Node("f", b"2")}, base=0)
+                with pytest.raises(FileSystemError, match="changed on both sides: f"):
                     await self.fsync_root(fs, 77)
 
         trio.run(check)
@@ -479,12 +463,12 @@ class TestEnd:
         self, tmp_path: Path, repository: Repository
     ) -> None:
         fs = self.edited(tmp_path, repository)
-        make_version(repository, {})
+        make_version(repository, {b"f": Node("f", b"2")})
         with pytest.raises(ArtfsError):
             trio.run(fs.tree.finish)
         [info] = list_drafts(tmp_path)
         assert info.state == "kept"
-        assert "exists already" in info.record.error
+        assert "changed on both sides: f" in info.record.error
 
     def test_control(self, tmp_path: Path, repository: Repository) -> None:
         fs = self.edited(tmp_path, repository)
@@ -620,7 +604,7 @@ def test_a_failed_commit_leaves_layers_that_truncation_cuts_too(
             def fail(*_: object, **__: object) -> None:
                 raise Unreachable("store", "is away")
 
-            monkeypatch.setattr(commits, "commit_version", fail)
+            monkeypatch.setattr(rebasing, "commit_version", fail)
             await fs.put(b"g", b"g" * 10)
             for text in (b"123", b"456"):
                 await fs.pwrite(b"f", 2, text)
@@ -652,7 +636,7 @@ def test_what_a_killed_daemon_had_written_unseen_stays_unseen_below_a_new_layer(
             def fail(*_: object, **__: object) -> None:
                 raise Unreachable("store", "is away")
 
-            monkeypatch.setattr(commits, "commit_version", fail)
+            monkeypatch.setattr(rebasing, "commit_version", fail)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()
             await fs.pwrite(b"f", 9, b"z")
@@ -707,7 +691,7 @@ def test_after_a_lost_answer_the_draft_stands_on_what_is_stored(
                 commit(*args, **options)
                 raise Unreachable("store", "the answer was lost")
 
-            monkeypatch.setattr(commits, "commit_version", lose)
+            monkeypatch.setattr(rebasing, "commit_version", lose)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()
             monkeypatch.undo()

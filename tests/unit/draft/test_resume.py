@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from artfs.errors import InUse, NotFound
+from artfs.errors import InUse, NotFound, UnsupportedFormat
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
 from artfs.vfs.draft.datafiles import DataFiles
@@ -224,3 +224,30 @@ def test_nothing_is_open_when_a_draft_is_closed(
     trio.run(fs.tree.close)
     trio.run(fs.tree.close)
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_draft_of_the_first_format_is_read(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    draft = create_draft(tmp_path, repository, KEY, base)
+    draft.journal.do("DROP TABLE contested")
+    draft.journal.do("PRAGMA user_version = 1")
+    draft.close()
+    fs = mount(open_draft(tmp_path, draft.record.id, repository))
+
+    async def check() -> None:
+        await fs.put(b"f", b"1")
+        assert (await fs.tree.commit()).version == 1
+        await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_draft_of_a_later_format_is_refused(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    draft = create_draft(tmp_path, repository, KEY, base)
+    draft.journal.do("PRAGMA user_version = 99")
+    draft.close()
+    with pytest.raises(UnsupportedFormat, match="format 99"):
+        open_draft(tmp_path, draft.record.id, repository)

@@ -1,0 +1,154 @@
+"""Several drafts of one artifact at once: what each of them shows, and what comes of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artfs.fuse.mount import call
+from tests.support.mounts import Mount, artfs, mounted
+from tests.support.twin import here, put
+
+pytestmark = pytest.mark.fuse
+
+
+@pytest.fixture
+def pair(home: Path, tmp_path: Path) -> Iterator[tuple[Mount, Mount]]:
+    """Two drafts of `data:v0`, by two machines: each has a state directory of its own."""
+    base = tmp_path / "base"
+    (base / "dir/sub").mkdir(parents=True)
+    for name in ("a", "b", "dir/one", "dir/two", "dir/sub/three"):
+        (base / name).write_text(f"{name} of the base\n")
+    put(base)
+    one, two = ({"XDG_STATE_HOME": str(tmp_path / name)} for name in ("state1", "state2"))
+    with (
+        mounted("draft", "data", at=tmp_path / "one", env=one, expect_errors=True) as first,
+        mounted("draft", "data", at=tmp_path / "two", env=two, expect_errors=True) as second,
+    ):
+        yield first, second
+
+
+def run(mount: Mount, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return artfs(command, mount.path, *options, env=mount.env, check=False)
+
+
+def tree(path: Path) -> dict[str, str]:
+    """Every path and a file's text."""
+    found = {}
+    for directory, folders, files in os.walk(path):
+        for name in folders:
+            found[os.path.relpath(os.path.join(directory, name), path)] = "/"
+        for name in files:
+            file = os.path.join(directory, name)
+            found[os.path.relpath(file, path)] = Path(file).read_text()
+    return found
+
+
+def test_changes_of_others_come_with_the_commit(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    one, two = pair
+    before = tree(two.path)  # the kernel has seen all of it
+    (one.path / "a").write_text("changed by one\n")
+    (one.path / "dir/sub/three").unlink()
+    (one.path / "dir/sub").rmdir()
+    (one.path / "dir/new").mkdir()
+    (one.path / "dir/new/file").write_text("new\n")
+    (one.path / "b").unlink()
+    (one.path / "b").mkdir()
+    assert run(one, "sync").stdout == "data:v1\n"
+    assert tree(two.path) == before
+    (two.path / "dir/one").write_text("changed by two\n")
+    with (two.path / "a").open("r+") as open_file, open(two.path / "dir/two") as other:
+        done = run(two, "sync")
+        assert done.stdout == "data:v2\n"
+        assert "put on v1, which others had made meanwhile" in done.stderr
+        assert open_file.read() == "changed by one\n"
+        open_file.write("and by two\n")
+        assert other.read() == "dir/two of the base\n"
+    wanted = {
+        "a": "changed by one\nand by two\n", "b": "/", "dir": "/", "dir/new": "/",
+        "dir/new/file": "new\n", "dir/one": "changed by two\n", "dir/two": before["dir/two"],
+    }  # fmt: skip
+    assert tree(two.path) == wanted
+    (two.path / "dir/new/file").write_text("edited\n")
+    assert run(two, "umount").stdout == "data:v3\n"
+    here("get", "data", tmp_path / "out")
+    assert tree(tmp_path / "out") == {**wanted, "dir/new/file": "edited\n"}
+
+
+def test_with_sync_of_the_root(pair: tuple[Mount, Mount]) -> None:
+    """The program `sync` has the root locked while the kernel is to forget names in it."""
+    one, two = pair
+    before = tree(two.path)
+    (one.path / "a").unlink()
+    (one.path / "new").write_text("new\n")
+    (two.path / "b").write_text("changed by two\n")
+    for mount in pair:
+        subprocess.run(["sync", mount.path], check=True, timeout=60)
+    del before["a"]
+    assert tree(two.path) == {**before, "b": "changed by two\n", "new": "new\n"}
+
+
+def test_a_conflict_and_its_ends(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    one, two = pair
+    for mount, word in zip(pair, ("one", "two"), strict=True):
+        (mount.path / "a").write_text(f"changed by {word}\n")
+        (mount.path / word).write_text("new\n")
+    assert run(one, "sync").stdout == "data:v1\n"
+    assert "data has moved on to v1" in run(two, "status").stdout
+    for command in ("sync", "umount"):
+        refused = run(two, command)
+        assert (refused.returncode, refused.stdout) == (4, "")
+        first, hint = refused.stderr.splitlines()
+        assert first == "artfs: artifact 'data': changed on both sides: a"
+        assert "--on-conflict=ours" in hint
+    refused = run(two, "sync", "--on-conflict", "fail")
+    assert refused.returncode == 4
+    assert "moved on to v1 since v0" in refused.stderr
+    assert (two.path / "a").read_text() == "changed by two\n"
+    assert not (two.path / "one").exists()
+    assert run(two, "umount", "--on-conflict=ours").stdout == "data:v2\n"
+    here("get", "data", tmp_path / "out")
+    found = tree(tmp_path / "out")
+    assert (found["a"], found["one"], found["two"]) == ("changed by two\n", "new\n", "new\n")
+
+
+@pytest.mark.slow
+def test_a_hundred_commits_each_at_once_lose_nothing(
+    pair: tuple[Mount, Mount], tmp_path: Path
+) -> None:
+    count = 100
+    failures: list[BaseException] = []
+
+    def work(mount: Mount, word: str) -> None:
+        state = Path(mount.env["XDG_STATE_HOME"], "artfs")
+        try:
+            for number in range(count):
+                (mount.path / f"{word}{number}").write_text(f"{word} {number}\n")
+                (mount.path / "dir" / word).write_text(f"{number}\n")
+                answer = call(state, mount.path, {"do": "sync"}, 60.0)
+                assert answer["changed"]
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(mount, word))
+        for mount, word in zip(pair, ("one", "two"), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    here("get", "data", tmp_path / "out")
+    found = tree(tmp_path / "out")
+    for word in ("one", "two"):
+        assert found[f"dir/{word}"] == f"{count - 1}\n"
+        for number in range(count):
+            assert found[f"{word}{number}"] == f"{word} {number}\n"
+    lines = here("log", "data").splitlines()
+    assert len(lines) == 2 * count + 1
