@@ -21,6 +21,7 @@ from bench_parts import client, data, peers, report
 STEPS = {
     "small": ["store", "mount", "walk", "read"],
     "big": ["store", "random", "seq"],
+    "draft": ["write", "create", "untar"],
 }
 HAS_WARM = {"walk", "read", "seq"}
 
@@ -72,11 +73,42 @@ def bench_read(
             results.add(f"{step} warm", peer.name, measure(step, root, source, expected))
 
 
+def bench_draft(
+    results: report.Results, step: str, peer: peers.Peer, archive: Path, expected: int
+) -> None:
+    """One step in an empty folder: as fast as it seems, and until `sync` says that it is safe."""
+    with peer.writable() as root:
+        drop_caches()
+        client.read(str(archive.parent))
+        start = time.perf_counter()
+        seconds = measure(step, root, archive, expected)
+        results.add(step, peer.name, seconds)
+        subprocess.run(["sync", "-f", root], check=True)
+        results.add(f"{step} + sync", peer.name, time.perf_counter() - start)
+
+
+def bench_drafts(
+    args: argparse.Namespace, results: report.Results, steps: list[str], able: list[peers.Peer]
+) -> None:
+    archive = data.archive(args.dir)
+    expected = {"write": client.WRITTEN, "create": client.CREATED, "untar": 0}
+    for step in steps:
+        for _ in range(args.repeat):
+            for peer in able:
+                if peer.is_writable:
+                    bench_draft(results, step, peer, archive, expected[step])
+    for peer in able:
+        peer.forget()
+
+
 def bench(
     args: argparse.Namespace, results: report.Results, dataset: str, able: list[peers.Peer]
 ) -> None:
     source = args.dir / dataset
     steps = [s for s in STEPS[dataset] if not args.only or {s, dataset} & set(args.only)]
+    if dataset == "draft":
+        bench_drafts(args, results, steps, able)
+        return
     total = client.read(str(source))
     expected = {
         "walk": client.walk(str(source)),

@@ -36,5 +36,14 @@ class Generations(Generic[K, V]):
         if self._weight >= self._half:
             self._old, self._young, self._weight = self._young, {}, 0
 
+    def pop(self, key: K) -> None:
+        """Forget a value, if it is there."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._old, self._young, self._weight = {}, {}, 0
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

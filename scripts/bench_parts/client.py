@@ -6,12 +6,16 @@ the start of Python. Imports stay few: after the page cache was dropped each is 
 
 from __future__ import annotations
 
+import functools
 import os
 import random
+import subprocess
 import sys
 import time
 
 READS = 5_000
+CREATED = 10_000
+WRITTEN = 1 << 30
 BLOCK = 4096
 MIB = 1 << 20
 
@@ -70,6 +74,32 @@ def pread_all(root: str, offsets: list[int]) -> list[bytes]:
     return blocks
 
 
+def write(root: str) -> int:
+    """Write a big file front to back; the number of bytes."""
+    block = os.urandom(MIB)
+    fd = os.open(os.path.join(root, "written.bin"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    total = sum(os.write(fd, block) for _ in range(WRITTEN // MIB))
+    os.close(fd)
+    return total
+
+
+def create(root: str) -> int:
+    """Make small files in one directory; their number."""
+    block = os.urandom(BLOCK)
+    os.mkdir(os.path.join(root, "created"))
+    for n in range(CREATED):
+        path = os.path.join(root, "created", f"file{n:05}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.write(fd, block)
+        os.close(fd)
+    return CREATED
+
+
+def untar(root: str, archive: str) -> int:
+    """Unpack with tar; its exit status."""
+    return subprocess.run(["tar", "-xf", archive, "-C", root], check=False).returncode
+
+
 def main() -> None:
     step, root, source = sys.argv[1:]
     if step == "random":
@@ -81,7 +111,8 @@ def main() -> None:
             sys.exit("random: what was read is not what the source holds")
         print(elapsed, sum(map(len, blocks)))
         return
-    loop = {"walk": walk, "read": read, "seq": seq}[step]
+    loops = {"walk": walk, "read": read, "seq": seq, "write": write, "create": create}
+    loop = loops.get(step) or functools.partial(untar, archive=source)
     start = time.perf_counter()
     count = loop(root)
     print(time.perf_counter() - start, count)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
+import sysconfig
 from pathlib import Path
 
 SMALL_FILES = 20_000
@@ -43,3 +45,16 @@ def _fill_big(target: Path) -> None:
     with (target / "big.bin").open("wb") as file:
         for _ in range(BIG_BYTES // _MIB):
             file.write(rng.randbytes(_MIB))
+
+
+def archive(base: Path) -> Path:
+    """A tar file of Python's own library, without what is compiled or comes from elsewhere."""
+    path = base / "lib" / "Lib.tar"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        library = sysconfig.get_path("stdlib")
+        part = path.with_suffix(".part")
+        left_out = ["--exclude=__pycache__", "--exclude=site-packages"]
+        subprocess.run(["tar", "-cf", part, *left_out, "-C", library, "."], check=True)
+        part.rename(path)
+    return path

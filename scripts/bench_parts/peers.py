@@ -69,19 +69,39 @@ class Peer:
         """Make ready, untimed, what `mount_command` shows."""
 
     def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
-        raise NotImplementedError
+        """Shows a data set; not called of a peer that is mounted otherwise."""
+        return []
 
-    def unmount_command(self, point: Path) -> Sequence[str | Path]:
+    #: Whether there is a folder to write to.
+    is_writable = False
+
+    def writable_command(self, point: Path) -> Sequence[str | Path]:
+        """Shows an empty folder that can be written to."""
+        return []
+
+    def unmount_command(self, point: Path, *, writable: bool) -> Sequence[str | Path]:
+        """Takes away what either of them shows."""
         return ["fusermount3", "-u", point]
 
     @contextlib.contextmanager
     def mounted(self, dataset: str) -> Iterator[tuple[Path, float]]:
         """The data set's folder, and the seconds from the command until its first listing."""
+        with self._shown(self.mount_command(dataset, self.work / "mnt"), False) as found:
+            yield found
+
+    @contextlib.contextmanager
+    def writable(self) -> Iterator[Path]:
+        """A folder to write to, empty."""
+        with self._shown(self.writable_command(self.work / "mnt"), True) as (point, _):
+            yield point
+
+    @contextlib.contextmanager
+    def _shown(self, command: Sequence[str | Path], writable: bool) -> Iterator[tuple[Path, float]]:
         point = self.work / "mnt"
         point.mkdir(exist_ok=True)
         try:
             start = time.perf_counter()
-            run(*self.mount_command(dataset, point))
+            run(*command)
             while not is_mounted(point):
                 time.sleep(0.001)
                 if time.perf_counter() - start > 30:
@@ -90,12 +110,12 @@ class Peer:
             yield point, time.perf_counter() - start
             self.peak = max(self.peak, peak_memory(point))
         finally:
-            self._unmount(point)
+            self._unmount(point, writable)
 
-    def _unmount(self, point: Path) -> None:
+    def _unmount(self, point: Path, writable: bool) -> None:
         if is_mounted(point):
             with contextlib.suppress(RuntimeError):
-                run(*self.unmount_command(point))
+                run(*self.unmount_command(point, writable=writable))
         if is_mounted(point):
             run("fusermount3", "-uz", point)
 
@@ -104,6 +124,7 @@ class Native(Peer):
     """Plain files on the disk below."""
 
     name = "native"
+    is_writable = True
 
     def stores(self, dataset: str) -> dict[str, list[list[str | Path]]]:
         copy: list[str | Path] = ["cp", "-r", self.base / dataset, self.work / dataset]
@@ -115,17 +136,31 @@ class Native(Peer):
     def mounted(self, dataset: str) -> Iterator[tuple[Path, float]]:
         yield self.base / dataset, 0.0
 
+    @contextlib.contextmanager
+    def writable(self) -> Iterator[Path]:
+        folder = self.work / "written"
+        folder.mkdir()
+        yield folder
+        shutil.rmtree(folder)
+
 
 class Bindfs(Peer):
     """The least that a passthrough in C costs."""
 
     name = "bindfs"
+    is_writable = True
 
     def missing(self) -> str:
         return "" if shutil.which("bindfs") else "not installed; apt-get install bindfs"
 
     def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
         return ["bindfs", "--no-allow-other", self.base / dataset, point]
+
+    def writable_command(self, point: Path) -> Sequence[str | Path]:
+        folder = self.work / "written"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return ["bindfs", "--no-allow-other", folder, point]
 
 
 class Squashfuse(Peer):
@@ -170,6 +205,7 @@ class Artfs(Peer):
     """artfs of this clone, with a store of its own."""
 
     name = "artfs"
+    is_writable = True
 
     def __init__(self, base: Path, work: Path) -> None:
         super().__init__(base, work)
@@ -194,8 +230,11 @@ class Artfs(Peer):
     def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
         return self._artfs("mount", f"{dataset}:v0", point)
 
-    def unmount_command(self, point: Path) -> Sequence[str | Path]:
-        return self._artfs("umount", point)
+    def writable_command(self, point: Path) -> Sequence[str | Path]:
+        return self._artfs("draft", "--new", "written", point)
+
+    def unmount_command(self, point: Path, *, writable: bool) -> Sequence[str | Path]:
+        return self._artfs("umount", point, *(["--discard"] if writable else []))
 
 
 ALL = (Native, Bindfs, Squashfuse, SquashfuseLL, Artfs)

@@ -16,6 +16,9 @@ MUST_HOLD = [
     ("random cold", 1.5, "squashfuse", "random cold"),
     ("seq cold", 1 / 0.7, "native", "seq cold"),
     ("seq warm", 1.0, "squashfuse", "seq warm"),
+    ("write", 1 / 0.7, "native", "write"),
+    ("create", 1 / 0.35, "native", "create"),
+    ("untar", 1 / 0.3, "native", "untar"),
 ]
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cachetools import LRUCache
+from artfs.aio.generations import Generations
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class DataFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._open: LRUCache[tuple[int, int], DataFile] = LRUCache(_OPEN)
+        self._open: Generations[tuple[int, int], DataFile] = Generations(_OPEN)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         #: Whether a file was made since the directory was synced.
         self.grew = False
@@ -74,7 +74,7 @@ class DataFiles:
         file = self._open.get(key)
         if file is None:
             file = self._make(ino, epoch) if new else self._find(ino, epoch)
-            self._open[key] = file
+            self._open.put(key, file)
         return file
 
     def _find(self, ino: int, epoch: int) -> DataFile:
@@ -107,7 +107,7 @@ class DataFiles:
 
     def close(self, ino: int, epoch: int) -> None:
         """Forget the descriptor of a layer."""
-        self._open.pop((ino, epoch), None)
+        self._open.pop((ino, epoch))
 
     def sync_directory(self) -> None:
         """Make the names of the files durable. Blocks; any thread."""

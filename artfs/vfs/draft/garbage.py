@@ -103,6 +103,7 @@ class Garbage:
         for table, column in (("dentries", "parent"), ("changes", "dir")):
             sql = _SWEEP.format(table=table, column=column)
             deleted += self._journal.do(sql, (ino, ino, _ROWS)).rowcount
+        self._journal.forget_dentries()
         if not deleted:
             self._journal.do("DELETE FROM committed WHERE dir = ?", (ino,))
             self._journal.do("DELETE FROM dead WHERE ino = ?", (ino,))

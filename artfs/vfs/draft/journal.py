@@ -112,6 +112,8 @@ CREATE TABLE dead (
 
 #: Numbers are taken in blocks, so that most new inodes do not touch `counters`.
 _BLOCK = 1024
+#: Names that are remembered: each operation on one asks for it several times.
+_DENTRIES = 1 << 14
 #: A WAL larger than this is copied into the database.
 _CHECKPOINT = 16 << 20
 #: The WAL's pages are 1 KiB: with SQLite's 4 KiB a created file costs 27 KB of log, so 8 KB.
@@ -151,6 +153,8 @@ class Journal:
         self._migrate()
         self._numbers = {"ino": (0, 0), "seq": (0, 0)}
         self.epoch = self._counter("epoch")
+        #: Rows of `dentries`, or that there is none, as they are now.
+        self._dentries: dict[tuple[int, bytes], tuple[int, int] | None] = {}
         self._open = False
         self._failed = False
         self._wal = os.open(f"{path}-wal", os.O_RDWR | os.O_CREAT, 0o600)
@@ -265,18 +269,33 @@ class Journal:
 
     def dentry(self, parent: int, name: bytes) -> tuple[int, int] | None:
         """(ino, seq) of a name that is not as in the base."""
+        key = parent, name
+        if key in self._dentries:
+            return self._dentries[key]
         found: tuple[int, int] | None = self._db.execute(
-            "SELECT ino, seq FROM dentries WHERE parent = ? AND name = ?", (parent, name)
+            "SELECT ino, seq FROM dentries WHERE parent = ? AND name = ?", key
         ).fetchone()
+        self._remember(key, found)
         return found
+
+    def _remember(self, key: tuple[int, bytes], row: tuple[int, int] | None) -> None:
+        if len(self._dentries) >= _DENTRIES:
+            self._dentries.clear()
+        self._dentries[key] = row
+
+    def forget_dentries(self) -> None:
+        """Rows of `dentries` were changed by other means."""
+        self._dentries.clear()
 
     def set_dentry(self, parent: int, name: bytes, ino: int, seq: int) -> None:
         """Write a name."""
         self.do("REPLACE INTO dentries VALUES (?, ?, ?, ?)", (parent, name, ino, seq))
+        self._remember((parent, name), (ino, seq))
 
     def drop_dentry(self, parent: int, name: bytes) -> None:
         """Forget a name."""
         self.do("DELETE FROM dentries WHERE parent = ? AND name = ?", (parent, name))
+        self._remember((parent, name), None)
 
     def names_of(self, ino: int) -> list[tuple[int, bytes]]:
         """The names given to an inode in the draft."""
