@@ -227,11 +227,14 @@ def test_read_only_directories_are_no_hindrance(repository: Repository) -> None:
 def test_a_target_that_cannot_be_written_is_named(repository: Repository) -> None:
     root = stored(repository)
     with public_directory() as directory:
-        (directory / "t").mkdir(mode=0o755)
+        target = directory / "t"
+        target.mkdir(mode=0o755)
         if os.getuid() != 0:
-            (directory / "t").chmod(0o555)
+            # A directory of one's own is made writable, so here the target lies in one that is not.
+            target.chmod(0o555)
+            target /= "new"
         with pytest.raises(RuntimeError, match=r"ExportFailed: .*/t.*: "):
-            as_nobody(lambda: export(repository, root, directory / "t"))
+            as_nobody(lambda: export(repository, root, target))
 
 
 def test_a_file_as_the_target(repository: Repository, tmp_path: Path) -> None:
