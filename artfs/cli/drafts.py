@@ -22,6 +22,7 @@ from artfs.fuse.mount import (
     call,
     check_mountpoint,
     describe,
+    not_served,
     serve,
     unmount,
     write_back,
@@ -219,7 +220,9 @@ def sync(settings: Settings, mountpoint: str, description: str | None) -> None:
 
 def _about_draft(settings: Settings, mountpoint: Path) -> Message:
     about = describe(settings.state, mountpoint)
-    if about is None or "draft" not in about:
+    if about is None:
+        raise not_served(str(mountpoint))
+    if "draft" not in about:
         raise InvalidValue(str(mountpoint), "is a read-only mount, not a draft")
     return about
 

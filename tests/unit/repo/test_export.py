@@ -17,6 +17,7 @@ from artfs.repo.export import Export, ExportFailed
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.types import Entry
+from tests.support.users import as_nobody, public_directory
 from tests.unit.repo.trees import (
     Tree,
     flat,
@@ -26,7 +27,6 @@ from tests.unit.repo.trees import (
     stored_node,
     stored_tree,
 )
-from tests.unit.repo.users import as_nobody, public_directory
 
 BIG = noise(700_000)
 TREE: Tree = {
