@@ -24,6 +24,7 @@ from artfs.fuse.mount import (
     check_mountpoint,
     describe,
     forget_cached,
+    not_served,
     serve,
     unmount,
     write_back,
@@ -238,7 +239,9 @@ def sync(
 
 def _about_draft(settings: Settings, mountpoint: Path) -> Message:
     about = describe(settings.state, mountpoint)
-    if about is None or "draft" not in about:
+    if about is None:
+        raise not_served(str(mountpoint))
+    if "draft" not in about:
         raise InvalidValue(str(mountpoint), "is a read-only mount, not a draft")
     return about
 

@@ -20,6 +20,7 @@ from artfs.fuse.mount import (
     Parent,
     describe,
     mount_readonly,
+    not_served,
     start_daemon,
     unmount,
 )
@@ -116,8 +117,11 @@ def umount(
     """Unmount; a draft is committed first, and its version printed."""
     path = Path(mountpoint)
     about = describe(settings.state, path)
+    if about is None and ending:
+        # A daemon that cannot be told would commit what is to be thrown away.
+        raise not_served(mountpoint)
     if about is None or "draft" not in about:
-        if ending and about is not None:
+        if ending:
             raise InvalidValue(f"--{ending}", "is for drafts; this mount is read-only")
         unmount(settings.state, path)
         return

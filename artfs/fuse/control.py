@@ -170,9 +170,15 @@ def _directory_of(state_dir: Path, mountpoint: Path) -> Path:
     return mount_directory(state_dir, mount.mount_id)
 
 
+def not_served(mountpoint: str) -> NotFound:
+    """A mount whose daemon, if it has one, keeps its socket where we do not look."""
+    why = "is mounted by another user, or with another XDG_STATE_HOME"
+    return NotFound(mountpoint, why, "give the command as that user, with that XDG_STATE_HOME")
+
+
 def describe(state_dir: Path, mountpoint: Path) -> Message | None:
     """What the mount at a path says of itself in mount.json, whether or not its daemon is alive;
-    None if it left nothing. Raises `NotFound` if that is no artfs mount."""
+    None if nothing is there, see `not_served`. Raises `NotFound` if that is no artfs mount."""
     try:
         return decode((_directory_of(state_dir, mountpoint) / "mount.json").read_bytes())
     except (OSError, ValueError):

@@ -27,6 +27,7 @@ from artfs.fuse.control import Handlers
 from artfs.fuse.control import Message as Message
 from artfs.fuse.control import call as call
 from artfs.fuse.control import describe as describe
+from artfs.fuse.control import not_served as not_served
 from artfs.fuse.daemon import Parent as Parent
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session

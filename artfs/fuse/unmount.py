@@ -25,12 +25,17 @@ _CONNECT_PATIENCE = 5.0
 def unmount(state_dir: Path, mountpoint: Path, patience: float = 60.0) -> None:
     """Take the artfs mount at a path down and wait until its daemon is gone.
 
-    A dead mount is detached. Raises `NotFound`, `InUse` if files are open below it, `MountFailed`.
+    A dead mount is detached. A daemon that keeps its socket elsewhere, as another user's does, is
+    not waited for. Raises `NotFound`, `InUse` if files are open below it, `MountFailed`.
     """
     mount = mount_at(mountpoint)
     if mount is None or mount.mount_id is None:
         raise NotFound(str(mountpoint), "no artfs is mounted there")
     directory = mount_directory(state_dir, mount.mount_id)
+    if not directory.exists():
+        # Its daemon may be alive, so its files may be in use, unless the kernel says it is dead.
+        detach(mountpoint, lazy=_is_dead(mountpoint))
+        return
     try:
         with connected(directory, _CONNECT_PATIENCE) as client:
             daemon = os.pidfd_open(_peer(client))
@@ -48,6 +53,14 @@ def unmount(state_dir: Path, mountpoint: Path, patience: float = 60.0) -> None:
             )
     finally:
         os.close(daemon)
+
+
+def _is_dead(mountpoint: Path) -> bool:
+    try:
+        os.statvfs(mountpoint)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
 
 
 def _peer(client: socket.socket) -> int:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +17,6 @@ from tests.support.mounts import artfs, artfs_processes, fuse_mounts, is_mounted
 from tests.support.twin import here, put
 
 pytestmark = pytest.mark.fuse
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -242,75 +238,3 @@ def test_odd_paths(base: Path, tmp_path: Path) -> None:
     finally:
         artfs("umount", "relative/", cwd=tmp_path)
     wait_for(lambda: not artfs_processes(str(tmp_path)), what="end of the daemons")
-
-
-# Ordinary users
-
-
-def _nobody(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    user = NOBODY if os.geteuid() == 0 else None
-    groups: list[int] | None = [] if user else None
-    return subprocess.run(
-        command, user=user, group=user, extra_groups=groups, capture_output=True, text=True,
-        check=False, cwd="/",
-    )  # fmt: skip
-
-
-@pytest.fixture
-def users(tmp_path: Path) -> Iterator[Path]:
-    """A directory of an ordinary user; where no such user can run artfs here, a skip."""
-    reads = "open('/dev/fuse', 'r+b'); import artfs"
-    try:
-        done = _nobody(sys.executable, "-c", reads)
-    except PermissionError:
-        pytest.skip(f"another user cannot run {sys.executable}")
-    if done.returncode:
-        pytest.skip(f"another user cannot use FUSE here: {done.stderr.splitlines()[-1]}")
-    path = Path("/var/tmp") / f"artfs-test-{os.getpid()}"
-    path.mkdir(mode=0o755)
-    if os.geteuid() == 0:
-        os.chown(path, NOBODY, NOBODY)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
-def test_an_ordinary_user(
-    home: Path, base: Path, users: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for kind in ("STATE", "CACHE", "CONFIG", "DATA"):
-        monkeypatch.setenv(f"XDG_{kind}_HOME", str(users / kind))
-    monkeypatch.setenv("ARTFS_STORE", str(users / "store"))
-    monkeypatch.setenv("HOME", str(users))
-    at = users / "mnt"
-
-    def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
-        return _nobody(sys.executable, "-m", "artfs", *args)
-
-    def shell(line: str) -> str:
-        done = _nobody("sh", "-c", line)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    shell(f"mkdir {at} {users}/src && echo text > {users}/src/a")
-    try:
-        assert run("init").returncode == 0
-        assert run("put", "data", users / "src").stdout == "data:v0\n"
-        assert run("draft", "data", at).returncode == 0
-        shell(f"echo more >> {at}/a && ln -s a {at}/link && mv {at}/a {at}/b && chmod +x {at}/b")
-        assert run("umount", at).stdout == "data:v1\n"
-        assert run("mount", "data", at).returncode == 0
-        assert shell(f"cat {at}/b") == "text\nmore\n"
-        if os.geteuid() == 0:
-            with pytest.raises(PermissionError):
-                os.listdir(at)  # not even root, without --allow-other
-        assert run("umount", at).returncode == 0
-        if "\nuser_allow_other" not in Path("/etc/fuse.conf").read_text():
-            denied = run("mount", "--allow-other", "data", at)
-            assert denied.returncode == 1
-            assert "user_allow_other" in denied.stderr.splitlines()[0]
-    finally:
-        if is_mounted(at):
-            subprocess.run(["fusermount3", "-uz", at], check=True)
-        wait_for(lambda: not artfs_processes(str(users)), what="end of the daemons")

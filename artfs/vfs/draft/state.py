@@ -153,7 +153,8 @@ def create_draft(
         created=now(), is_new=base is None,
     )  # fmt: skip
     path = state / _DRAFTS / record.id
-    (path / "data").mkdir(parents=True, mode=0o700)
+    path.mkdir(parents=True, mode=0o700)  # others may not read what is in files closed to them
+    (path / "data").mkdir(mode=0o700)
     lock = _take_lock(path, record.id)
     try:
         journal = Journal(path / _JOURNAL)

@@ -17,6 +17,7 @@ from artfs.repo.export import Export, ExportFailed
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.types import Entry
+from tests.support.users import as_nobody, public_directory
 from tests.unit.repo.trees import (
     Tree,
     flat,
@@ -26,7 +27,6 @@ from tests.unit.repo.trees import (
     stored_node,
     stored_tree,
 )
-from tests.unit.repo.users import as_nobody, public_directory
 
 BIG = noise(700_000)
 TREE: Tree = {
@@ -227,11 +227,14 @@ def test_read_only_directories_are_no_hindrance(repository: Repository) -> None:
 def test_a_target_that_cannot_be_written_is_named(repository: Repository) -> None:
     root = stored(repository)
     with public_directory() as directory:
-        (directory / "t").mkdir(mode=0o755)
+        target = directory / "t"
+        target.mkdir(mode=0o755)
         if os.getuid() != 0:
-            (directory / "t").chmod(0o555)
+            # A directory of one's own is made writable, so here the target lies in one that is not.
+            target.chmod(0o555)
+            target /= "new"
         with pytest.raises(RuntimeError, match=r"ExportFailed: .*/t.*: "):
-            as_nobody(lambda: export(repository, root, directory / "t"))
+            as_nobody(lambda: export(repository, root, target))
 
 
 def test_a_file_as_the_target(repository: Repository, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from artfs.repo.reading import entries
 from artfs.repo.repository import Repository
 from artfs.store.directory import DirectoryStore
 from artfs.types import Entry, Kind
+from tests.support.users import as_nobody, public_directory
 from tests.unit.repo.trees import KEY, commit_tree, flat, memory_repository, noise, read_version
-from tests.unit.repo.users import as_nobody, public_directory
 
 
 @pytest.fixture

@@ -26,10 +26,13 @@ def public_directory() -> Iterator[Path]:
         shutil.rmtree(path, onerror=_make_writable)
 
 
-def _make_writable(function: Callable[[str], object], path: str, _: object) -> None:
+def _make_writable(_: object, path: str, __: object) -> None:
     os.chmod(os.path.dirname(path), 0o700)
+    if os.path.islink(path) or not os.path.isdir(path):
+        os.unlink(path)
+        return
     os.chmod(path, 0o700)
-    function(path)
+    shutil.rmtree(path, onerror=_make_writable)
 
 
 def as_nobody(action: Callable[[], object]) -> object:
