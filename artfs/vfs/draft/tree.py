@@ -42,6 +42,7 @@ from artfs.vfs.errors import (
     FileTooLarge,
     InvalidArgument,
     IsADirectory,
+    NeverSupported,
     NotADirectory,
     NotSupported,
 )
@@ -261,17 +262,19 @@ class DraftTree:
         await self._done()
         return self._attrs(inode)
 
+    # Unless it is told "never", the kernel asks for a capability before every write.
+
     async def getxattr(self, ino: int, name: bytes) -> bytes:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     async def listxattr(self, ino: int) -> list[bytes]:
-        return []
+        return []  # tar and getfattr complain of a file whose attributes cannot be listed
 
     async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     async def removexattr(self, ino: int, name: bytes) -> None:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     # Names
 
