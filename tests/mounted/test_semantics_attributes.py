@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -242,15 +243,14 @@ def test_links_of_directories(drafted: Path) -> None:
 
 def test_extended_attributes(drafted: Path) -> None:
     """There are no extended attributes: a list of them is empty, and getting, setting or removing
-    one, whatever its name, is EOPNOTSUPP, which is ENOTSUP."""
+    one is EOPNOTSUPP, which is ENOTSUP."""
     assert errno.EOPNOTSUPP == errno.ENOTSUP
     (drafted / "new").touch()
     for path in (drafted / "text", drafted / "dir", drafted / "new"):
         for _ in range(2):  # the kernel answers by itself from the second time on
             assert os.listxattr(path) == []
-            for name in ("security.capability", "system.posix_acl_access"):
-                with fails(errno.ENOTSUP):
-                    os.getxattr(path, name)
+            with fails(errno.ENOTSUP):
+                os.getxattr(path, "security.capability")
             for name in ("user.x", "trusted.x", "security.x"):
                 with fails(errno.ENOTSUP):
                     os.getxattr(path, name)
@@ -258,6 +258,19 @@ def test_extended_attributes(drafted: Path) -> None:
                     os.setxattr(path, name, b"1")
                 with fails(errno.ENOTSUP):
                     os.removexattr(path, name)
+
+
+def test_acls(drafted: Path) -> None:
+    """Nor are there ACLs: getting one is ENODATA or EOPNOTSUPP, and setting one EOPNOTSUPP."""
+    entries = ((1, 6, -1), (2, 4, 12), (4, 4, -1), (16, 4, -1), (32, 4, -1))  # tag, bits, user
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    for path in (drafted / "text", drafted / "dir"):
+        for name in ("system.posix_acl_access", "system.posix_acl_default"):
+            for _ in range(2):
+                with pytest.raises(OSError, match=r"No data available|not supported"):
+                    os.getxattr(path, name)
+                with fails(errno.EACCES if path.is_file() and "default" in name else errno.ENOTSUP):
+                    os.setxattr(path, name, acl)
 
 
 def test_statfs(shared: Shared, drafted: Path) -> None:
