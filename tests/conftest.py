@@ -10,7 +10,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.mounts import artfs_processes, force_unmount, fuse_mounts, kill, why_no_fuse
+from tests.support.mounts import (
+    artfs_processes,
+    force_unmount,
+    fuse_mounts,
+    kill,
+    make_home,
+    why_no_fuse,
+)
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -91,12 +98,4 @@ def _no_logged_errors(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own for this test and the processes it starts; ARTFS_STORE is a directory."""
-    base = tmp_path / "home"
-    base.mkdir()
-    for name in [name for name in os.environ if name.startswith("ARTFS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(base))
-    for kind in ("state", "cache", "config", "data"):
-        monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(base / kind))
-    monkeypatch.setenv("ARTFS_STORE", str(base / "store"))
-    return base
+    return make_home(tmp_path / "home", monkeypatch)

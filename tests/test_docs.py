@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,23 +17,9 @@ from artfs.cli.app import cli
 from artfs.format import build, node, pack, record
 from artfs.repo import chunking, known
 from artfs.types import BlobRef
+from tests.support.manual import ROOT, plain, sections, sentences
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "man").glob("*.[1-8]"))
-
-
-def plain(page: Path) -> str:
-    """The text of a page's source, with the escapes that stand for a character undone."""
-    text = page.read_text()
-    for escape, character in (("\\-", "-"), ("\\&", ""), ("\\(aq", "'"), ("\\e", "\\")):
-        text = text.replace(escape, character)
-    return text
-
-
-def sections(text: str, macro: str) -> dict[str, str]:
-    """What follows each heading, by heading."""
-    parts = re.split(rf"^\.{macro} +(.+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def commands() -> dict[str, click.Command]:
@@ -201,3 +189,25 @@ def test_the_pages_named_are_there(page: Path) -> None:
     there = {f"{path.stem}({path.suffix[1:]})" for path in PAGES}
     named = re.findall(r"^\.BR (artfs[\w-]*) (\(\d\))", plain(page), re.MULTILINE)
     assert {name + section for name, section in named} <= there
+
+
+def quoted() -> Iterator[tuple[str, str]]:
+    """(test, the first paragraph of what it says it is about) of the tests of the semantics."""
+    for path in sorted((ROOT / "tests/mounted").glob("test_semantics_*.py")):
+        for item in ast.parse(path.read_text()).body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+                said = (ast.get_docstring(item) or "").partition("\n\n")[0]
+                yield f"{path.name}::{item.name}", " ".join(said.split())
+
+
+def test_every_sentence_on_drafts_has_a_test_that_quotes_it() -> None:
+    """A promise without a test is a wish, and a test of what is promised nowhere a riddle."""
+    section = sections(plain(ROOT / "man/artfs-semantics.7"), "SH")["DRAFT MOUNTS"]
+    promised = sentences(section)
+    assert len(promised) > 50
+    assert len(promised) == len(set(promised)), "a sentence is there twice"
+    tested = dict(quoted())
+    missing = [sentence for sentence in promised if sentence not in tested.values()]
+    assert not missing, f"artfs-semantics.7 promises what no test quotes: {missing}"
+    unknown = {test: said for test, said in tested.items() if said not in promised}
+    assert not unknown, f"quoted, but not in artfs-semantics.7: {unknown}"

@@ -50,6 +50,8 @@ TABLE: dict[type[errors.ArtfsError], int] = {
     vfs.NameTooLong: errno.ENAMETOOLONG,
     vfs.InvalidArgument: errno.EINVAL,
     vfs.NotSupported: errno.EOPNOTSUPP,
+    # The kernel says EOPNOTSUPP to the program, and from then on without asking.
+    vfs.NeverSupported: errno.ENOSYS,
     vfs.NoAttribute: errno.ENODATA,
     vfs.FileTooLarge: errno.EFBIG,
     vfs.TooManyLinks: errno.EMLINK,

@@ -58,6 +58,10 @@ class NotSupported(FileSystemError):
     reason = "not supported"
 
 
+class NeverSupported(NotSupported):
+    """Not supported for any file, so whoever asked need not ask again."""
+
+
 class NoAttribute(FileSystemError):
     reason = "no such extended attribute"
 

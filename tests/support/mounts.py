@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pytest
 
 # Inherited by a mount's daemon however it detaches, so /proc/PID/environ always finds it.
 _MARK = "TEST_MOUNT_POINT"
@@ -31,6 +34,18 @@ def why_no_fuse() -> str:
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "/dev/fuse is missing or not accessible"
     return "" if shutil.which("fusermount3") else "fusermount3 is not installed (package fuse3)"
+
+
+def make_home(base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a home, and have this process and those it starts keep all of artfs' files in it."""
+    base.mkdir()
+    for name in [name for name in os.environ if name.startswith("ARTFS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(base))
+    for kind in ("state", "cache", "config", "data"):
+        monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(base / kind))
+    monkeypatch.setenv("ARTFS_STORE", str(base / "store"))
+    return base
 
 
 def wait_for(predicate: Callable[[], object], timeout: float = 10, what: str = "condition") -> None:

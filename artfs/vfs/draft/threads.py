@@ -14,7 +14,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-from artfs.vfs.errors import FileSystemError, NoSpace
+from artfs.vfs.errors import FileSystemError, FileTooLarge, NoSpace
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -29,12 +29,15 @@ async def in_thread(fn: Callable[[*Args], T], *args: *Args) -> T:
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turn what the disk under the draft refuses into `NoSpace` or `FileSystemError`."""
+    """Turn what the disk under the draft refuses into `NoSpace`, `FileTooLarge` or else
+    `FileSystemError`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(what) from error
+        if error.errno == errno.EFBIG:
+            raise FileTooLarge(what) from error
         raise FileSystemError(what, str(error)) from error
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:

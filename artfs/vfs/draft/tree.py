@@ -44,6 +44,8 @@ from artfs.vfs.errors import (
     FileTooLarge,
     InvalidArgument,
     IsADirectory,
+    NeverSupported,
+    NoSpace,
     NotADirectory,
     NotSupported,
 )
@@ -124,6 +126,15 @@ class DraftTree:
         finally:
             self._checkpointing = False
 
+    async def _take_room(self, size: int = 0) -> None:
+        """Raise `NoSpace` unless the disk has room. Data files wait to be deleted together, so
+        there may be some to be had."""
+        try:
+            self._space.check(size)
+        except NoSpace:
+            await self._garbage.collect(all_files=True)
+            self._space.check(size)
+
     def _attrs(self, inode: Inode) -> Attrs:
         return attrs.of_inode(inode, self._contents.blocks(inode))
 
@@ -174,7 +185,7 @@ class DraftTree:
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Attrs, Opened]:
-        self._space.check(0)
+        await self._take_room()
         kind = stat.S_IFREG | mode & _PERMISSIONS & ~caller.umask
         inode = await self._namespace.make(parent, name, kind, caller)
         return self._attrs(inode), Opened(self._handles.open_file(inode), True)
@@ -186,7 +197,7 @@ class DraftTree:
         inode = self._handles.file(handle)
         if offset + len(data) > _SIZE_MAX:
             raise FileTooLarge
-        self._space.check(len(data))
+        await self._take_room(len(data))
         if len(data) > INLINE:
             async with self._gate.passing():
                 await self._write(inode, offset, data)
@@ -268,17 +279,19 @@ class DraftTree:
         await self._done()
         return self._attrs(inode)
 
+    # Unless it is told "never", the kernel asks for a capability before every write.
+
     async def getxattr(self, ino: int, name: bytes) -> bytes:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     async def listxattr(self, ino: int) -> list[bytes]:
-        return []
+        return []  # tar and getfattr complain of a file whose attributes cannot be listed
 
     async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     async def removexattr(self, ino: int, name: bytes) -> None:
-        raise NotSupported("extended attributes of a draft")
+        raise NeverSupported("extended attributes of a draft")
 
     # Names
 
@@ -298,14 +311,14 @@ class DraftTree:
         self, parent: int, name: bytes, mode: int, caller: Caller, rdev: int = 0,
         target: bytes = b"",
     ) -> Attrs:  # fmt: skip
-        self._space.check(0)
+        await self._take_room()
         mode = stat.S_IFMT(mode) | mode & _PERMISSIONS
         inode = await self._namespace.make(parent, name, mode, caller, rdev, target)
         await self._done()
         return self._attrs(inode)
 
     async def link(self, ino: int, parent: int, name: bytes) -> Attrs:
-        self._space.check(0)
+        await self._take_room()
         inode = await self._namespace.link(ino, parent, name)
         await self._done()
         return self._attrs(inode)
@@ -323,7 +336,7 @@ class DraftTree:
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
     ) -> None:
-        self._space.check(0)
+        await self._take_room()
         await self._namespace.rename(parent, name, new_parent, new_name, flags)
         await self._done()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -11,15 +12,17 @@ import trio
 
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
+from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.state import create_draft
 from artfs.vfs.errors import (
     Exists,
+    FileTooLarge,
     IsADirectory,
     NameTooLong,
+    NeverSupported,
     NoEntry,
     NoSpace,
     NotEmpty,
-    NotSupported,
 )
 from artfs.vfs.tree import ROOT, Caller, Change
 from tests.unit.draft.conftest import BASE, BIG
@@ -212,8 +215,27 @@ def test_errors(tmp_path: Path, repository: Repository, base: VersionRecord) -> 
                 await fs.rename(b"a", b"d/x", 1)
             with pytest.raises(NoEntry):
                 await fs.rename(b"a", b"none", 2)
-            with pytest.raises(NotSupported):
+            with pytest.raises(NeverSupported):  # the kernel must not ask before every write
+                await fs.tree.getxattr(ROOT, b"security.capability")
+            with pytest.raises(NeverSupported):
                 await fs.tree.setxattr(ROOT, b"user.x", b"1")
+
+    trio.run(check)
+
+
+def test_what_the_disk_below_finds_too_large(tmp_path: Path, repository: Repository) -> None:
+    def write(self: DataFile, offset: int, data: bytes) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            handle = await fs.create(b"f")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(DataFile, "write", write)
+                with pytest.raises(FileTooLarge):
+                    await fs.tree.write(handle, 1 << 50, b"x")
+            await fs.close(handle)
+            assert await fs.read(b"f") == b""
 
     trio.run(check)
 

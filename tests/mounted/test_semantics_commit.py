@@ -1,0 +1,245 @@
+"""What artfs-semantics(7) says of when a version is made, sentence by sentence."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.conftest import Shared
+from tests.support.failing import fails
+from tests.support.mounts import Mount, artfs, is_mounted, mounted, wait_for
+from tests.support.twin import here, put, store_bytes
+
+pytestmark = pytest.mark.fuse
+
+
+@pytest.fixture
+def base(home: Path, tmp_path: Path) -> Path:
+    """What `data:v0` holds."""
+    path = tmp_path / "base"
+    path.mkdir()
+    (path / "a").write_text("base")
+    put(path)
+    return path
+
+
+@pytest.fixture
+def mount(base: Path, tmp_path: Path) -> Iterator[Mount]:
+    with mounted("draft", "data", at=tmp_path / "mnt") as found:
+        yield found
+
+
+def versions() -> int:
+    return len(json.loads(here("--json", "log", "data")))
+
+
+def draft() -> tuple[str, str]:
+    """Id and state of the one draft there is."""
+    (found,) = json.loads(here("--json", "drafts"))
+    return found["draft"], found["state"]
+
+
+def fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def test_what_a_draft_is_over(base: Path, tmp_path: Path) -> None:
+    """A draft is an ordinary writable filesystem over a version, its base, or over nothing."""
+    for args, version in ((["data"], "data:v1"), (["--new", "--type", "t", "other"], "other:v0")):
+        with mounted("draft", *args, at=tmp_path / "mnt") as mount:
+            assert os.listdir(mount.path) == (["a"] if args == ["data"] else [])
+            (mount.path / "a").write_text("written")
+            assert mount.umount().stdout == f"{version}\n"
+        assert here("cat", version, "a") == "written"
+
+
+def test_artfs_sync(shared: Shared, drafted: Path) -> None:
+    """artfs sync MNT makes a version and prints it, or says that there is nothing new; the mount
+    goes on over it."""
+    before = versions()
+    root = shared.mount.path
+    for text in ("1", "2"):
+        (drafted / "text").write_text(text)
+        version = artfs("sync", root).stdout.strip()
+        assert version == f"data:v{versions() - 1}"
+        assert here("cat", version, f"{drafted.name}/text") == text
+        assert artfs("sync", root).stdout == "unchanged\n"
+    assert versions() == before + 2
+    assert (drafted / "text").read_text() == "2"
+
+
+def test_the_program_sync(base: Path, tmp_path: Path) -> None:
+    """sync MNT with the program sync(1) makes a version too, unless the draft was mounted with
+    --commit-on unmount."""
+    with mounted("draft", "data", at=tmp_path / "mnt") as mount:
+        (mount.path / "a").write_text("new")
+        subprocess.run(["sync", mount.path], check=True)
+        assert versions() == 2
+    with mounted("draft", "data", "--commit-on", "unmount", at=tmp_path / "mnt") as mount:
+        (mount.path / "a").write_text("newer")
+        subprocess.run(["sync", mount.path], check=True)
+        assert versions() == 2
+    assert versions() == 3
+
+
+def test_fsync_of_the_root(shared: Shared, drafted: Path) -> None:
+    """fsync(2) of that directory by any other program makes the draft durable and no more, as
+    databases do it after every transaction."""
+    before = versions()
+    (drafted / "text").write_text("new")
+    fsync(shared.mount.path)
+    subprocess.run(["sync", drafted], check=True)
+    script = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))"
+    subprocess.run([sys.executable, "-c", script, shared.mount.path], check=True)
+    assert versions() == before
+
+
+def test_artfs_umount(base: Path, tmp_path: Path) -> None:
+    """artfs umount MNT makes a version, waits for it and prints it, unless the draft was mounted
+    with --commit-on sync, or it is told to --keep or --discard the draft."""
+    at = tmp_path / "mnt"
+    with mounted("draft", "data", at=at) as mount:
+        (at / "a").write_text("first")
+        assert mount.umount().stdout == "data:v1\n"
+        assert versions() == 2
+    with mounted("draft", "data", "--commit-on", "sync", at=at) as mount:
+        (at / "a").write_text("second")
+        assert "kept" in mount.umount().stdout
+    kept = next(d["draft"] for d in json.loads(here("--json", "drafts")) if d["state"] == "kept")
+    with mounted("draft", "--resume", kept, at=at) as mount:
+        assert (at / "a").read_text() == "second"
+        assert "kept" in mount.umount("--keep").stdout
+    with mounted("draft", "--resume", kept, at=at) as mount:
+        assert mount.umount("--discard").stdout == "discarded\n"
+    assert kept not in here("drafts")
+    assert versions() == 2
+
+
+@pytest.mark.parametrize("command", [["fusermount3", "-u"], ["umount"]], ids=lambda c: c[0])
+def test_a_plain_unmount(mount: Mount, command: list[str]) -> None:
+    """After umount MNT or fusermount3 -u MNT the daemon makes the version in the background, and
+    artfs drafts shows what became of it."""
+    if command == ["umount"] and os.geteuid() != 0:
+        pytest.skip("only root may use umount")
+    (mount.path / "a").write_text("new")
+    subprocess.run([*command, mount.path], check=True)
+    wait_for(lambda: not mount.daemons, what="end of the daemon")
+    assert draft()[1] == "committed"
+    assert here("cat", "data:v1", "a") == "new"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals(mount: Mount, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT to the daemon are an unmount, also where files are open."""
+    fd = os.open(mount.path / "a", os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, b"written, and open")
+    (daemon,) = mount.daemons
+    os.kill(daemon, number)
+    wait_for(lambda: not mount.daemons, what="end of the daemon")
+    with fails(errno.ENOTCONN):
+        os.close(fd)
+    assert not is_mounted(mount.path)
+    assert here("cat", "data:v1", "a") == "written, and open"
+
+
+WRITER = """
+import os, sys
+os.chdir(sys.argv[1])
+for n in range(100_000):
+    with open(f"{n % 50}", "w") as file:
+        file.write(str(n))
+    with open("count", "r+") as file:
+        file.write(str(n))
+    print(n, flush=True)
+"""
+
+
+@pytest.fixture
+def writer(mount: Mount) -> Iterator[subprocess.Popen[str]]:
+    """Writes n to file `n % 50`, then to `count`, then prints it, and goes on with n + 1."""
+    (mount.path / "count").write_text("0")
+    for n in range(30):  # so that a commit takes a while
+        (mount.path / f"data{n}").write_bytes(random.Random(n).randbytes(1 << 20))
+    command = [sys.executable, "-c", WRITER, str(mount.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def printed(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
+
+
+def test_a_version_is_one_instant(mount: Mount, writer: subprocess.Popen[str]) -> None:
+    """A version is the draft at one instant: every write that returned before is in it."""
+    while printed(writer) < 60:
+        pass
+    before = printed(writer)
+    version = artfs("sync", mount.path).stdout.strip()
+    writer.kill()
+    count = int(here("cat", version, "count"))
+    assert count >= before
+    for n in range(count - 48, count + 1):  # the rest may be of the next round
+        assert int(here("cat", version, str(n % 50))) == n
+
+
+def test_writes_during_a_commit(mount: Mount, writer: subprocess.Popen[str]) -> None:
+    """A write that comes while a version is being made is in the draft still, and in the next
+    version."""
+    while printed(writer) < 60:
+        pass
+    first = artfs("sync", mount.path).stdout.strip()
+    count = int(here("cat", first, "count"))
+    while (last := printed(writer)) < count + 60:
+        pass
+    writer.kill()
+    writer.wait()
+    now = int((mount.path / "count").read_text())
+    assert now >= last
+    for n in range(now - 48, now + 1):
+        assert int((mount.path / str(n % 50)).read_text() or n) == n
+    second = artfs("sync", mount.path).stdout.strip()
+    assert int(here("cat", second, "count")) == now
+
+
+def test_the_cost_of_a_version(home: Path, tmp_path: Path) -> None:
+    """Only new content is stored, and the work grows with what was changed, not with the size of
+    the version."""
+    (tmp_path / "base").mkdir()
+    for n in range(10):
+        (tmp_path / "base" / str(n)).write_bytes(random.Random(n).randbytes(1 << 20))
+    put(tmp_path / "base")
+    stored = store_bytes(home)
+    with mounted("draft", "data", at=tmp_path / "mnt") as mount:
+        (mount.path / "copy").write_bytes((mount.path / "3").read_bytes())
+        (mount.path / "4").rename(mount.path / "moved")
+        (mount.path / "new").write_bytes(random.Random(99).randbytes(50_000))
+        assert mount.umount().stdout == "data:v1\n"
+    assert 50_000 < store_bytes(home) - stored < 80_000
+
+
+def test_a_conflict(base: Path, tmp_path: Path) -> None:
+    """If somebody else has made a version since the base in which the same paths changed, the
+    commit fails with a conflict, and the draft is kept."""
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
+        (base / "a").write_text("theirs")
+        put(base)
+        (mount.path / "a").write_text("mine")
+        for command in ("sync", "umount"):
+            refused = artfs(command, mount.path, check=False)
+            assert (refused.returncode, refused.stdout) == (4, "")
+        assert (mount.path / "a").read_text() == "mine"
+        assert versions() == 2
+        mount.umount("--discard")
