@@ -247,10 +247,16 @@ class _Disk:
         self._slots[slot] = os.open(self._root + path, flags, 0o644)
 
     def _append(self, slot: int, data: bytes) -> None:
-        assert os.write(self._slots[slot], data) == len(data)
+        written = os.write(self._slots[slot], data)
+        if written < len(data):  # the filesystem has gone meanwhile; this says so
+            os.write(self._slots[slot], data[written:])
+            raise AssertionError(f"wrote {written} of {len(data)} bytes at first")
 
     def _pwrite(self, slot: int, offset: int, data: bytes) -> None:
-        assert os.pwrite(self._slots[slot], data, offset) == len(data)
+        written = os.pwrite(self._slots[slot], data, offset)
+        if written < len(data):
+            os.pwrite(self._slots[slot], data[written:], offset + written)
+            raise AssertionError(f"wrote {written} of {len(data)} bytes at first")
 
     def close(self) -> None:
         for fd in self._slots.values():

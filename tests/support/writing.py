@@ -14,8 +14,6 @@ from tests.support.mounts import wait_for
 from tests.support.writers import KINDS, PAGE, Ledger, Model, Step, held, steps
 
 _REPOSITORY = Path(__file__).parents[2]
-#: After these nothing that the writer did before may be lost with the daemon.
-PROMISES = {"fsync", "close", "truncate", "rename", "unlink", "mkdir", "rmdir"}
 
 
 class Span(NamedTuple):
@@ -171,9 +169,9 @@ def _pages_kept(writer: Writer, found: dict[str, bytes | None]) -> str:
         assert content is not None
         if number <= promised:
             allowed = {}
-        first, last = (step[2], step[2] + len(step[3])) if step[0] == "pwrite" else (0, 0)
-        if number == promised:  # no write, so there is one state of it
-            first, last = 0, len(content)
+        first, last = 0, len(content)
+        if number > promised:
+            first, last = (step[2], step[2] + len(step[3])) if step[0] == "pwrite" else (0, 0)
         for at in range(first, last, PAGE):
             allowed.setdefault(at, set()).add(bytes(content[at : at + PAGE]))
     data = found.get("pages") or b""
@@ -184,7 +182,19 @@ def _pages_kept(writer: Writer, found: dict[str, bytes | None]) -> str:
 
 
 def last_promise(writer: Writer) -> int:
-    """The number of the last step that returned and is one of `PROMISES`; -1: none."""
+    """The number of the last step that a kill of the daemon must not undo; -1: none.
+
+    Names and lengths are safe when their step returns, what was written when its file is closed or
+    synced.
+    """
     done = len(writer.ledger.done)
-    found = [n for n, step, _, _ in writer.states() if n < done and step[0] in PROMISES]
-    return max(found, default=-1)
+    changed: dict[int, int] = {}
+    promised = -1
+    for number, (kind, at, *_), _, _ in writer.states():
+        if number >= done:
+            break
+        if kind in ("open", "append", "pwrite"):
+            changed[at] = number
+        else:
+            promised = max(promised, changed.get(at, -1) if kind in ("close", "fsync") else number)
+    return promised
