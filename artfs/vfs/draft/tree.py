@@ -98,6 +98,7 @@ class DraftTree:
         with disk_errors("draft"):
             self._inodes.save()
             self._journal.commit()
+            self._contents.cut_shrunk()
             self._committed_at = time.monotonic()
             if self._journal.wants_checkpoint():
                 await self._checkpoint()

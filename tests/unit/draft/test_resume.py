@@ -71,6 +71,35 @@ def test_nor_does_it_below_a_write_behind_the_end(tmp_path: Path, repository: Re
     trio.run(check)
 
 
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_truncation_that_a_kill_cut_short_takes_no_bytes_away(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Not those of the old length, while the journal still has that."""
+
+    class Died(BaseException):
+        pass
+
+    def die(journal: Journal) -> None:
+        raise Died
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"12345678")
+            monkeypatch.setattr(Journal, "commit", die)
+            with pytest.raises(Died):
+                await fs.truncate(b"f", size)
+            monkeypatch.undo()
+            fs = killed(fs, tmp_path)
+            assert await fs.read(b"f") == b"12345678"
+            await fs.truncate(b"f", size)
+            [layer] = os.listdir(fs.tree.draft.data)
+            assert os.stat(fs.tree.draft.data / layer).st_size == size, "and frees what it can"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
 def test_a_file_that_is_kept_open_is_saved_from_time_to_time(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
