@@ -15,6 +15,7 @@ next commit finds its own record by it, and takes it over.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
@@ -36,6 +37,7 @@ from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.snapshot import Snapshot
+from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.state import Draft
 from artfs.vfs.draft.threads import disk_errors, in_thread
 
@@ -67,6 +69,7 @@ class Committer:
         contents: Contents,
         garbage: Garbage,
         gate: Gate,
+        space: Space,
         flush_kernel: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._draft = draft
@@ -75,8 +78,11 @@ class Committer:
         self._contents = contents
         self._garbage = garbage
         self._gate = gate
+        self._space = space
         self._flush_kernel = flush_kernel
         self._lock = trio.Lock()
+        self._results = draft.path / "commit.sqlite"
+        self._results.unlink(missing_ok=True)  # left by a kill
         #: Snapshots that are being read.
         self.reading = 0
 
@@ -90,7 +96,8 @@ class Committer:
                     return await self._commit(description)
             except ArtfsError as error:
                 log.error("draft %s: %s", self._draft.record.id, error)
-                await in_thread(self._draft.note_error, str(error))
+                with contextlib.suppress(OSError):  # on a full disk it cannot be noted
+                    await in_thread(self._draft.note_error, str(error))
                 raise
 
     async def _commit(self, description: str | None) -> CommitResult:
@@ -98,9 +105,9 @@ class Committer:
             base = self._draft.record.base
             with self.snapshot() as snapshot:
                 return CommitResult(base if base >= 0 else None, False, snapshot.specials())
-        frozen, snapshot = await self._freeze()
-        results = Results(self._draft.path / "commit.sqlite")
+        results = Results(self._results)
         try:
+            frozen, snapshot = await self._freeze()
             try:
                 done, left_out = await in_thread(self._store, snapshot, results, description)
             finally:
@@ -121,14 +128,16 @@ class Committer:
 
     async def _freeze(self) -> tuple[int, Snapshot]:
         async with self._gate.closed():
+            self._space.require()
             self._inodes.save()
             frozen = self._journal.epoch
             self._journal.next_epoch()
             self._journal.commit()
             self._contents.floors = {}
             self._garbage.frozen = frozen
+            snapshot = Snapshot.take(self._journal.path, self._draft.repository.blobs)
             self.reading += 1
-            return frozen, Snapshot.take(self._journal.path, self._draft.repository.blobs)
+            return frozen, snapshot
 
     # In a thread
 
@@ -178,7 +187,7 @@ class Committer:
 
     async def _take_over(self, frozen: int, results: Results) -> None:
         """The draft stands on the new version now."""
-        steps = _Steps(self._finish_step)
+        steps = _Steps(self._finish_taking)
         after = 0
         while rows := results.page(after, _ROWS):
             for ino, is_dir, packed in rows:
@@ -191,7 +200,12 @@ class Committer:
         # Only now: with a row too many, a directory is merely looked at again.
         await self._clear_changes(frozen, steps)
         self._journal.do("DELETE FROM origins WHERE epoch <= ?", (frozen,))
+        self._finish_taking()
+
+    def _finish_taking(self) -> None:
         self._finish_step()
+        # If not, the next commit goes on here: there is no telling how much all of it takes.
+        self._space.require()
 
     def _finish_step(self) -> None:
         self._inodes.save()
@@ -232,8 +246,9 @@ class Committer:
     def snapshot(self) -> _Reading:
         """The draft as it is now, for `status`; use it as a context manager."""
         self._finish_step()
+        reading = _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
         self.reading += 1
-        return _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
+        return reading
 
 
 class _Reading:
