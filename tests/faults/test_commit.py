@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
+import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from artfs.repo.repository import Repository
 from artfs.store.base import Store
 from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
+from tests.support.deadly import die_at
 from tests.support.faulty import FaultyStore
 from tests.unit.repo.trees import (
     KEY,
@@ -118,51 +118,9 @@ def test_every_write_to_a_directory_fails_once(
         check(store.inner, tmp_path / f"cache{nth}", first=True)
 
 
-STEPS = ("mkdir", "open", "writev", "write", "fsync", "link", "rename", "unlink")
-
-
-class Deadly:
-    """The n-th of this process's system calls that change the store ends it, by SIGKILL."""
-
-    def __init__(self, root: Path, fatal: int | None) -> None:
-        self.steps = 0
-        self._fatal = fatal
-        self._root = str(root)
-        for name in STEPS:
-            setattr(os, name, self._wrapped(getattr(os, name)))
-
-    def _wrapped(self, real: Callable[..., object]) -> Callable[..., object]:
-        def step(*args: object, **kwargs: object) -> object:
-            if not isinstance(args[0], str) or args[0].startswith(self._root):
-                self.steps += 1
-                if self.steps == self._fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return step
-
-
-def commit_and_die(root: Path, cache: Path, fatal: int | None) -> int:
-    """Commit in a child process that dies at a step; its wait status, or the number of steps."""
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            deadly = Deadly(root, fatal)
-            with memory_repository(cache, DirectoryStore(root)) as repository:
-                commit(repository)
-            steps = deadly.steps
-            os.writev(writable, [b"%d" % steps])
-        finally:
-            os._exit(0)
-    os.close(writable)
-    with os.fdopen(readable, "rb") as file:
-        answer = file.read()
-    _, status = os.waitpid(child, 0)
-    if fatal is None:
-        return int(answer)
-    assert os.WIFSIGNALED(status), "the child did not die"
-    return status
+def commit_in(root: Path, cache: Path) -> None:
+    with memory_repository(cache, DirectoryStore(root)) as repository:
+        commit(repository)
 
 
 @pytest.fixture
@@ -182,12 +140,13 @@ def fresh(tmp_path: Path) -> Callable[[], tuple[Path, Path]]:
 
 @pytest.mark.slow
 def test_killed_at_every_step(fresh: Callable[[], tuple[Path, Path]]) -> None:
-    steps = commit_and_die(*fresh(), None)
+    root, cache = fresh()
+    steps = die_at(None, root, lambda: commit_in(root, cache))
     assert steps > 15
     outcomes = set()
     for fatal in range(1, steps + 1):
         root, cache = fresh()
-        commit_and_die(root, cache, fatal)
+        die_at(fatal, root, functools.partial(commit_in, root, cache))
         store = DirectoryStore(root)
         with memory_repository(cache, store) as repository:
             outcomes.add(len(repository.catalog.versions(KEY)))

@@ -15,6 +15,7 @@ next commit finds its own record by it, and takes it over.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.rebasing import Rebased, Rebasing
 from artfs.vfs.draft.snapshot import Snapshot
+from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.state import Draft
 from artfs.vfs.draft.threads import disk_errors, in_thread
 
@@ -69,6 +71,7 @@ class Committer:
         names: Names,
         garbage: Garbage,
         gate: Gate,
+        space: Space,
         flush_kernel: Callable[[], Awaitable[None]] | None,
         forget_kernel: Callable[[Stale], Awaitable[None]] | None,
     ) -> None:
@@ -79,9 +82,12 @@ class Committer:
         self._names = names
         self._garbage = garbage
         self._gate = gate
+        self._space = space
         self._flush_kernel = flush_kernel
         self._forget_kernel = forget_kernel
         self._lock = trio.Lock()
+        self._results = draft.path / "commit.sqlite"
+        self._results.unlink(missing_ok=True)  # left by a kill
         #: Snapshots that are being read.
         self.reading = 0
 
@@ -97,7 +103,8 @@ class Committer:
                     return await self._commit(description, policy)
             except ArtfsError as error:
                 log.error("draft %s: %s", self._draft.record.id, error)
-                await in_thread(self._draft.note_error, str(error))
+                with contextlib.suppress(OSError):  # on a full disk it cannot be noted
+                    await in_thread(self._draft.note_error, str(error))
                 raise
 
     async def _commit(self, description: str | None, policy: str) -> CommitResult:
@@ -105,9 +112,9 @@ class Committer:
             base = self._draft.record.base
             with self.snapshot() as snapshot:
                 return CommitResult(base if base >= 0 else None, False, snapshot.specials())
-        frozen, snapshot = await self._freeze()
-        results = Results(self._draft.path / "commit.sqlite")
+        results = Results(self._results)
         try:
+            frozen, snapshot = await self._freeze()
             try:
                 rebased, left_out = await in_thread(
                     self._store, snapshot, results, description, policy
@@ -131,14 +138,16 @@ class Committer:
 
     async def _freeze(self) -> tuple[int, Snapshot]:
         async with self._gate.closed():
+            self._space.require()
             self._inodes.save()
             frozen = self._journal.epoch
             self._journal.next_epoch()
             self._journal.commit()
             self._contents.floors = {}
             self._garbage.frozen = frozen
+            snapshot = Snapshot.take(self._journal.path, self._draft.repository.blobs)
             self.reading += 1
-            return frozen, Snapshot.take(self._journal.path, self._draft.repository.blobs)
+            return frozen, snapshot
 
     # In a thread
 
@@ -176,7 +185,7 @@ class Committer:
 
     async def _take_over(self, frozen: int, results: Results, rebased: Rebased) -> None:
         """The draft stands on the new version now."""
-        steps = _Steps(self._finish_step)
+        steps = _Steps(self._finish_taking)
         if rebased.onto is not None:
             await self._adopt(frozen, results, rebased.root, steps)
         after = 0
@@ -192,7 +201,12 @@ class Committer:
         await self._clear_changes(frozen, steps)
         for table in ("origins", "contested"):
             self._journal.do(f"DELETE FROM {table} WHERE epoch <= ?", (frozen,))
+        self._finish_taking()
+
+    def _finish_taking(self) -> None:
         self._finish_step()
+        # If not, the next commit goes on here: there is no telling how much all of it takes.
+        self._space.require()
 
     async def _adopt(self, frozen: int, results: Results, root: Entry, steps: _Steps) -> None:
         """Show what others changed."""
@@ -252,8 +266,9 @@ class Committer:
     def snapshot(self) -> _Reading:
         """The draft as it is now, for `status`; use it as a context manager."""
         self._finish_step()
+        reading = _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
         self.reading += 1
-        return _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
+        return reading
 
 
 class _Reading:

@@ -11,6 +11,7 @@ work (it holds the inode's lock during write and truncate). Event loop only.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -76,6 +77,7 @@ class Contents:
         self._garbage = garbage
         #: While a commit is under way: the least size that files shrunk since it began have had.
         self.floors: dict[int, int] | None = None
+        self._shrunk: list[Inode] = []
 
     # Reading
 
@@ -187,7 +189,7 @@ class Contents:
             inode.layers = []
             return
         self.discard(inode, inode.layers[:-1])
-        self._data.cut(inode.ino, top.epoch, 0)
+        self._shrunk.append(inode)
         if top.limit == PARTIAL:
             self._drop_extents(inode, top)
         inode.layers = [Layer(top.epoch, EVERYTHING)]
@@ -212,12 +214,26 @@ class Contents:
         for layer in inode.layers:
             mine = layer.epoch == self._journal.epoch
             if mine:
-                self._data.cut(inode.ino, layer.epoch, size)
+                self._shrunk.append(inode)
             if layer.limit == PARTIAL:
                 self._journal.trim_extents(inode.ino, layer.epoch, size)
             elif not mine:
                 # A commit may be reading the file: only hide what is behind.
                 layer.limit = min(layer.limit, size)
+
+    def cut_shrunk(self) -> None:
+        """Give the disk back what is behind the new ends of files.
+
+        Not before the journal with these ends is committed: a kill until then brings back the old
+        ones, and with them what is between.
+        """
+        for inode in self._shrunk:
+            top = inode.layers[-1] if inode.layers else None
+            # What stays for some reason is never seen: a file that grows is cut first.
+            if top is not None and top.epoch == self._journal.epoch:
+                with contextlib.suppress(OSError):
+                    self._data.cut(inode.ino, top.epoch, inode.size)
+        self._shrunk.clear()
 
     def blocks(self, inode: Inode) -> int:
         """`st_blocks`: what is on this disk of a file that the draft has all of, so that a sparse

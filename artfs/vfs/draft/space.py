@@ -2,7 +2,8 @@
 
 The journal must never meet a full disk: what it holds has been answered for. So an operation that
 takes room is refused with `NoSpace` while some is left, and a ballast file gives way to those that
-make room (unlink, truncate) even where another program has taken the rest. Event loop only.
+make room (unlink, truncate), and to what has been answered for and is yet to be noted, even where
+another program has taken the rest. Event loop only.
 """
 
 from __future__ import annotations
@@ -51,10 +52,15 @@ class Space:
             self._take_ballast()
 
     def make_room(self) -> None:
-        """Before an operation that frees more than it takes: make sure that it can."""
+        """Before what must not fail, such as an operation that frees more than it takes."""
         if self._has_ballast and self._free() < _MARGIN:
             self._ballast.unlink(missing_ok=True)
             self._has_ballast = False
+
+    def require(self) -> None:
+        """Before the journal takes much at once: raise `NoSpace` unless there is room for it."""
+        self.make_room()
+        self.check(0)
 
     def _free(self) -> int:
         found = os.statvfs(self._directory)

@@ -102,8 +102,9 @@ class Draft:
 
     def update(self, **fields: object) -> None:
         """Change fields of draft.json, durably."""
-        self.record = msgspec.structs.replace(self.record, **fields)
-        _write_record(self.path, self.record)
+        record = msgspec.structs.replace(self.record, **fields)
+        _write_record(self.path, record)
+        self.record = record  # not before: a commit's id counts only once it is on disk
 
     def note_error(self, error: str) -> None:
         """Remember why the last commit failed."""
@@ -280,7 +281,9 @@ def _write_record(path: Path, record: DraftRecord) -> None:
     new = path / f"{_RECORD}.new"
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        data = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+        while data:  # a disk that fills up may take a part
+            data = data[os.write(fd, data) :]
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -10,7 +10,9 @@ Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,9 +53,13 @@ from artfs.vfs.errors import (
 )
 from artfs.vfs.tree import ROOT, Attrs, Caller, Change, DirEntry, FsStats, Opened
 
+log = logging.getLogger(__name__)
+
 _SIZE_MAX = (1 << 63) - 1
 #: Seconds after which a write commits the journal, though nobody closed the file.
 _WRITTEN_BACK = 1.0
+#: Seconds until the next try after the journal's log could not be emptied.
+_CHECKPOINT_PAUSE = 5.0
 _PERMISSIONS = 0o7777
 
 
@@ -91,10 +97,11 @@ class DraftTree:
         self._gate = Gate()
         self._committer = Committer(
             draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
-            flush_kernel, forget_kernel,
+            self._space, flush_kernel, forget_kernel,
         )  # fmt: skip
         self._committed_at = time.monotonic()
         self._checkpointing = False
+        self._checkpoint_again = 0.0
         self._made_version = False
         #: What `finish` is to do, if somebody has said so: 'commit', 'keep' or 'discard'.
         self.ending = ""
@@ -105,24 +112,33 @@ class DraftTree:
     async def _done(self) -> None:
         """End an operation: what it changed outlives the daemon."""
         with disk_errors("draft"):
+            self._space.make_room()
             self._inodes.save()
             self._journal.commit()
+            self._contents.cut_shrunk()
             self._committed_at = time.monotonic()
-            if self._journal.wants_checkpoint():
-                await self._checkpoint()
+        if self._journal.wants_checkpoint():
+            await self._checkpoint()
         if self._garbage.wants_collecting():
             await self._garbage.collect()
 
     async def _checkpoint(self) -> None:
         """Keep the journal's log short. The bulk is copied in a thread; then there is little left
-        to copy, and the log can begin anew, unless a commit reads it."""
+        to copy, and the log can begin anew, unless a commit reads it.
+
+        Nothing is lost where that fails, on a full disk: all of it is in the log."""
         if self._checkpointing or self._committer.reading:
+            return
+        if time.monotonic() < self._checkpoint_again:
             return
         self._checkpointing = True
         try:
             await in_thread(self._journal.checkpoint)
             if not self._committer.reading:
                 self._journal.restart_log()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("draft %s: the journal's log cannot be emptied: %s", self.draft.path, error)
+            self._checkpoint_again = time.monotonic() + _CHECKPOINT_PAUSE
         finally:
             self._checkpointing = False
 

@@ -246,4 +246,5 @@ def killed(fs: Fs, directory: Path) -> Fs:
     """The draft as it is found after the daemon was killed with SIGKILL."""
     draft = fs.tree.draft
     draft.abandon()
+    fs.tree._data.close_all()  # as the kernel would
     return mount(open_draft(directory, draft.record.id, draft.repository))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +18,7 @@ import trio.testing
 
 from artfs.errors import ArtfsError, NotFound, ObjectNotFound, Unreachable
 from artfs.format.record import VersionRecord
-from artfs.repo.commit import commit
+from artfs.repo.commit import Committed, commit
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.vfs.draft import commit as commits
@@ -26,7 +28,7 @@ from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
 from artfs.vfs.draft.status import PathChange
 from artfs.vfs.draft.threads import in_thread
-from artfs.vfs.errors import FileSystemError
+from artfs.vfs.errors import FileSystemError, NoSpace
 from artfs.vfs.tree import ROOT, Caller
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import (
@@ -673,6 +675,55 @@ def test_a_commit_waits_for_a_long_write_under_way(
             await fs.close(handle)
             assert version_tree(repository, 0)[b"f"].data == b"1" * 200_000
             assert await fs.read(b"f") == b"1" * 200_000
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_a_commit_goes_by_no_id_that_is_not_on_disk(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or after a kill nobody would know the version that was made by it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def checked(*args: Any, commit_id: str, **options: Any) -> Committed:  # noqa: ANN401  # whatever it takes
+        [info] = list_drafts(tmp_path)
+        assert info.record.commit == commit_id
+        return commit(*args, commit_id=commit_id, **options)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            monkeypatch.setattr("artfs.vfs.draft.state._write_record", refuse)
+            with pytest.raises(NoSpace):
+                await fs.tree.commit()
+            monkeypatch.undo()
+            monkeypatch.setattr(commits, "commit_version", checked)
+            assert (await fs.tree.commit()).version == 0
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_a_commit_that_cannot_begin_leaves_nothing_frozen(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            for name in ("Results", "Snapshot.take"):
+                monkeypatch.setattr(f"artfs.vfs.draft.commit.{name}", refuse)
+                with pytest.raises(FileSystemError):
+                    await fs.tree.commit()
+                monkeypatch.undo()
+                committer = fs.tree._committer
+                assert (committer.reading, committer._garbage.frozen) == (0, 0)
+                assert committer._contents.floors is None
 
     trio.run(check)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,35 @@ def test_nor_does_it_below_a_write_behind_the_end(tmp_path: Path, repository: Re
             fs = killed(fs, tmp_path)
             await fs.pwrite(b"f", 9, b"z")
             assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_truncation_that_a_kill_cut_short_takes_no_bytes_away(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Not those of the old length, while the journal still has that."""
+
+    class Died(BaseException):
+        pass
+
+    def die(journal: Journal) -> None:
+        raise Died
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"12345678")
+            monkeypatch.setattr(Journal, "commit", die)
+            with pytest.raises(Died):
+                await fs.truncate(b"f", size)
+            monkeypatch.undo()
+            fs = killed(fs, tmp_path)
+            assert await fs.read(b"f") == b"12345678"
+            await fs.truncate(b"f", size)
+            [layer] = os.listdir(fs.tree.draft.data)
+            assert os.stat(fs.tree.draft.data / layer).st_size == size, "and frees what it can"
             await fs.tree.close()
 
     trio.run(check)
@@ -193,6 +223,40 @@ def test_the_log_does_not_grow_without_end(
             await fs.tree.close()
 
     trio.run(check)
+
+
+def test_an_operation_succeeds_though_the_log_cannot_be_emptied(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed before; an error would tell of something that has happened."""
+    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            monkeypatch.setattr(Journal, "checkpoint", refuse)
+            await fs.mkdir(b"d")
+            await fs.put(b"d/f", b"1")
+            before = await fs.walk()
+            fs = killed(fs, tmp_path)
+            assert await fs.walk() == before
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_long_description_survives_a_disk_that_takes_a_part_at_a_time(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = create_draft(tmp_path, repository, KEY, None, description="d" * 10_000)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:4096]))
+    draft.update(error="an error")
+    draft.close()
+    [info] = list_drafts(tmp_path)
+    assert (info.record.error, len(info.record.description)) == ("an error", 10_000)
 
 
 def test_a_draft_has_one_writer(
