@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,16 +232,34 @@ def test_the_cost_of_a_version(home: Path, tmp_path: Path) -> None:
     assert 50_000 < store_bytes(home) - stored < 80_000
 
 
-def test_a_conflict(base: Path, tmp_path: Path) -> None:
-    """If somebody else has made a version since the base in which the same paths changed, the
-    commit fails with a conflict, and the draft is kept."""
-    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
-        (base / "a").write_text("theirs")
-        put(base)
-        (mount.path / "a").write_text("mine")
-        for command in ("sync", "umount"):
-            refused = artfs(command, mount.path, check=False)
-            assert (refused.returncode, refused.stdout) == (4, "")
-        assert (mount.path / "a").read_text() == "mine"
-        assert versions() == 2
-        mount.umount("--discard")
+def test_a_write_under_way(base: Path, tmp_path: Path) -> None:
+    """Of a write that is under way at that instant the version may have the first part: the kernel
+    divides writes where pages end."""
+    size, page = 4 << 20, 4096
+    stop = threading.Event()
+
+    def write(path: Path) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+        for letter in itertools.cycle(b"xy"):
+            os.pwrite(fd, bytes([letter]) * size, 0)
+            if stop.is_set():
+                break
+        os.close(fd)
+
+    with mounted("draft", "data", at=tmp_path / "mnt") as mount:
+        path = mount.path / "big"
+        writer = threading.Thread(target=write, args=(path,))
+        writer.start()
+        try:
+            wait_for(lambda: path.exists() and path.stat().st_size == size, what="first write")
+            made = [artfs("sync", mount.path).stdout.strip() for _ in range(8)]
+        finally:
+            stop.set()
+            writer.join()
+    for version in set(made) - {"unchanged"}:
+        here("get", version, tmp_path / "out", "--path", "big")
+        data = (tmp_path / "out/big").read_bytes()
+        assert len(data) == size
+        first = len(data) - len(data.lstrip(data[:1]))
+        assert first % page == 0
+        assert len(set(data[first:])) <= 1

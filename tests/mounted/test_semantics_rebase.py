@@ -1,4 +1,4 @@
-"""Several drafts of one artifact at once: what each of them shows, and what comes of them."""
+"""What artfs-semantics(7) says of artifacts that move on, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def tree(path: Path) -> dict[str, str]:
 
 
 def test_changes_of_others_come_with_the_commit(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    """If others have made versions since the base, the draft's changes are put on the newest one,
+    and what they changed then shows in the mount; a file that is open goes on as the same file,
+    with their content."""
     one, two = pair
     before = tree(two.path)  # the kernel has seen all of it
     (one.path / "a").write_text("changed by one\n")
@@ -81,7 +84,10 @@ def test_changes_of_others_come_with_the_commit(pair: tuple[Mount, Mount], tmp_p
 
 
 def test_with_sync_of_the_root(pair: tuple[Mount, Mount]) -> None:
-    """The program `sync` has the root locked while the kernel is to forget names in it."""
+    """If others have made versions since the base, the draft's changes are put on the newest one,
+    and what they changed then shows in the mount; a file that is open goes on as the same file,
+    with their content."""
+    # That program has the root locked while the kernel is to forget names in it.
     one, two = pair
     before = tree(two.path)
     (one.path / "a").unlink()
@@ -93,7 +99,30 @@ def test_with_sync_of_the_root(pair: tuple[Mount, Mount]) -> None:
     assert tree(two.path) == {**before, "b": "changed by two\n", "new": "new\n"}
 
 
+def test_paths_are_compared(pair: tuple[Mount, Mount]) -> None:
+    """Paths are compared: what only one side changed is as that side has it, and removing a
+    directory is removing what is in it."""
+    one, two = pair
+    (one.path / "dir/one").chmod(0o700)
+    (one.path / "dir/new").write_text("new\n")
+    (one.path / "b").rename(one.path / "moved")
+    assert run(one, "sync").stdout == "data:v1\n"
+    for name in ("two", "sub/three"):
+        (two.path / "dir" / name).unlink()
+    (two.path / "dir/sub").rmdir()
+    (two.path / "a").unlink()
+    (two.path / "a").symlink_to("dir")
+    assert run(two, "sync").stdout == "data:v2\n"
+    found = tree(two.path)
+    assert found.keys() == {"a", "dir", "dir/one", "dir/new", "moved"}
+    assert (two.path / "dir/one").stat().st_mode & 0o777 == 0o700
+    assert os.readlink(two.path / "a") == "dir"
+
+
 def test_a_conflict_and_its_ends(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    """If both sides changed a path to something different, the commit fails with a conflict that
+    names such paths, and the draft is kept; --on-conflict ours has the draft's side of them in the
+    version, and --on-conflict fail fails whatever they changed."""
     one, two = pair
     for mount, word in zip(pair, ("one", "two"), strict=True):
         (mount.path / "a").write_text(f"changed by {word}\n")
@@ -121,6 +150,7 @@ def test_a_conflict_and_its_ends(pair: tuple[Mount, Mount], tmp_path: Path) -> N
 def test_a_hundred_commits_each_at_once_lose_nothing(
     pair: tuple[Mount, Mount], tmp_path: Path
 ) -> None:
+    """Drafts that change different paths lose nothing, however many are committed at once."""
     count = 100
     failures: list[BaseException] = []
 
