@@ -17,6 +17,10 @@ from artfs.vfs.tree import FsStats
 #: Left free for the journal: some hundred operations.
 _MARGIN = 2 << 20
 _BALLAST = 4 << 20
+#: Left free for the operation under way, whatever it is.
+_LAST = 512 << 10
+#: With less than this free, the draft takes no more room for itself than it must.
+_ROOMY = 64 << 20
 
 
 class Space:
@@ -26,6 +30,8 @@ class Space:
         self._directory = directory
         self._ballast = directory / "ballast"
         self._has_ballast = False
+        #: Whether little was left when somebody last asked.
+        self.is_low = False
         self.check(0)
 
     def check(self, size: int) -> None:
@@ -37,19 +43,30 @@ class Space:
             self._take_ballast()
 
     def make_room(self) -> None:
-        """Before what must not fail, such as an operation that frees more than it takes."""
-        if self._has_ballast and self._free() < _MARGIN:
+        """Before an operation that frees more than it takes: raise `NoSpace` only if not even it
+        can be noted."""
+        if self.give_way() < _LAST:
+            raise NoSpace
+
+    def give_way(self) -> int:
+        """Before what has been done is noted; returns how many bytes there are for that."""
+        free = self._free()
+        if free < _MARGIN and self._has_ballast:
             self._ballast.unlink(missing_ok=True)
             self._has_ballast = False
+            free = self._free()
+        return free
 
     def require(self) -> None:
         """Before the journal takes much at once: raise `NoSpace` unless there is room for it."""
-        self.make_room()
+        self.give_way()
         self.check(0)
 
     def _free(self) -> int:
         found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
+        free = found.f_bavail * found.f_frsize
+        self.is_low = free < _ROOMY
+        return free
 
     def _take_ballast(self) -> None:
         fd = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
