@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.disks import small_disk
 from tests.support.mounts import Mount, artfs, is_mounted, mounted, wait_for
 from tests.support.twin import Twin, check_version, here, put, tree
 
@@ -177,18 +178,8 @@ def test_killed_during_a_commit(home: Path, base: Path, tmp_path: Path, moment: 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of 24 MiB."""
-    path = tmp_path / "small"
-    path.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a tmpfs")
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "artfs-test", str(path)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a tmpfs cannot be mounted here")
-    try:
+    with small_disk(tmp_path / "small") as path:
         yield path
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
 
 
 def fill(root: Path, name: str, size: int) -> int:

@@ -220,7 +220,7 @@ def write_fails(path: Path) -> bool:
 
 def test_deleting_on_a_full_disk(full: tuple[Mount, int]) -> None:
     """A write is ENOSPC while the disk that holds the draft still has room for what the draft has
-    to note, so deleting files works on a full disk."""
+    to note, so deleting files works on a full disk, and closing those that were written."""
     mount, taken = full
     assert taken > 8 * MIB
     with fails(errno.ENOSPC):

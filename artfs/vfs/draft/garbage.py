@@ -12,10 +12,13 @@ from artfs.vfs.draft.codec import PARTIAL, Inode
 from artfs.vfs.draft.datafiles import DataFiles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.threads import disk_errors, in_thread
 
 #: Data files, and their bytes, that wait together for one sync of the journal.
 _BATCH, _BATCH_BYTES = 512, 64 << 20
+#: The first where the disk has little room.
+_BATCH_LOW = 64
 #: Rows deleted at a time, so that nobody waits long.
 _ROWS = 500
 
@@ -28,8 +31,9 @@ _SWEEP = (
 class Garbage:
     """Dead inodes and data files without an owner."""
 
-    def __init__(self, journal: Journal, inodes: Inodes, data: DataFiles) -> None:
+    def __init__(self, journal: Journal, inodes: Inodes, data: DataFiles, space: Space) -> None:
         self._journal = journal
+        self._space = space
         self._inodes = inodes
         self._data = data
         self._files: list[tuple[int, int]] = []
@@ -73,7 +77,8 @@ class Garbage:
         self._journal.do("DELETE FROM dead WHERE ino = ?", (inode.ino,))
 
     def _full(self) -> bool:
-        return len(self._files) >= _BATCH or self._bytes >= _BATCH_BYTES
+        batch = _BATCH_LOW if self._space.is_low else _BATCH
+        return len(self._files) >= batch or self._bytes >= _BATCH_BYTES
 
     def wants_collecting(self) -> bool:
         """Whether enough has gathered."""

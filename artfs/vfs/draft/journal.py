@@ -114,8 +114,8 @@ CREATE TABLE dead (
 _BLOCK = 1024
 #: Names that are remembered: each operation on one asks for it several times.
 _DENTRIES = 1 << 14
-#: A WAL larger than this is copied into the database.
-_CHECKPOINT = 16 << 20
+#: A WAL larger than this is copied into the database; the second where there is little room.
+_CHECKPOINT, _CHECKPOINT_LOW = 16 << 20, 2 << 20
 #: The WAL's pages are 1 KiB: with SQLite's 4 KiB a created file costs 27 KB of log, so 8 KB.
 _PAGE = 1024
 
@@ -212,9 +212,14 @@ class Journal:
         """Make everything committed outlive the machine. Blocks; any thread."""
         os.fdatasync(self._wal)
 
-    def wants_checkpoint(self) -> bool:
-        """Whether the write-ahead log is long."""
-        return os.fstat(self._wal).st_size > _CHECKPOINT
+    @property
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        return os.fstat(self._wal).st_size
+
+    def wants_checkpoint(self, is_low: bool) -> bool:
+        """Whether the write-ahead log is long, for a disk that has little room or one that has."""
+        return self.log_size > (_CHECKPOINT_LOW if is_low else _CHECKPOINT)
 
     def checkpoint(self) -> None:
         """Copy the log into the database, so that it can begin anew. Blocks; any thread."""

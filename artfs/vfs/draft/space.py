@@ -18,10 +18,13 @@ from artfs.vfs.tree import FsStats
 #: Left free for the journal: some hundred operations.
 _MARGIN = 2 << 20
 _BALLAST = 4 << 20
-#: With so many bytes free nobody can take them all in a moment: it need not be asked again for so
-#: many seconds, or until half of them have been written here. Asking takes a tenth of creating a
-#: small file.
+#: With twice so many bytes free nobody takes more than half in so many seconds, so it need not be
+#: asked again for that time. Asking takes a tenth of creating a small file.
 _AMPLE, _AMPLE_SECONDS = 1 << 30, 0.02
+#: Left free for the operation under way, whatever it is.
+_LAST = 512 << 10
+#: With less than this free, the draft takes no more room for itself than it must.
+_ROOMY = 64 << 20
 
 
 class Space:
@@ -32,39 +35,49 @@ class Space:
         self._ballast = directory / "ballast"
         self._has_ballast = False
         self._ample_until = 0.0
-        self._taken = 0
+        #: Whether little was left when somebody last asked.
+        self.is_low = False
         self.check(0)
 
     def check(self, size: int) -> None:
         """Raise `NoSpace` unless there is room for `size` bytes and what the journal needs."""
-        now = time.monotonic()
-        if now < self._ample_until:
-            self._taken += size
-            if self._taken < _AMPLE // 2:
-                return
         free = self._free()
-        if free > _AMPLE and self._has_ballast:
-            self._ample_until, self._taken = now + _AMPLE_SECONDS, size
-            return
         if free < _MARGIN + size:
             raise NoSpace
         if not self._has_ballast and free > 2 * (_MARGIN + _BALLAST):
             self._take_ballast()
 
     def make_room(self) -> None:
-        """Before what must not fail, such as an operation that frees more than it takes."""
-        if self._has_ballast and self._free() < _MARGIN:
+        """Before an operation that frees more than it takes: raise `NoSpace` only if not even it
+        can be noted."""
+        if self.give_way() < _LAST:
+            raise NoSpace
+
+    def give_way(self) -> int:
+        """Before what has been done is noted; returns how many bytes there are for that."""
+        free = self._free()
+        if free < _MARGIN and self._has_ballast:
             self._ballast.unlink(missing_ok=True)
             self._has_ballast = False
+            free = self._free()
+        return free
 
     def require(self) -> None:
         """Before the journal takes much at once: raise `NoSpace` unless there is room for it."""
-        self.make_room()
+        self.give_way()
         self.check(0)
 
     def _free(self) -> int:
+        """Bytes left, or some of them if there are plenty."""
+        now = time.monotonic()
+        if now < self._ample_until:
+            return _AMPLE
         found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
+        free = found.f_bavail * found.f_frsize
+        self.is_low = free < _ROOMY
+        if free > 2 * _AMPLE:
+            self._ample_until = now + _AMPLE_SECONDS
+        return free
 
     def _take_ballast(self) -> None:
         fd = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -10,6 +10,7 @@ Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -89,7 +90,7 @@ class DraftTree:
         self._data = DataFiles(draft.data)
         self._inodes = Inodes(journal, fetcher, uid, gid)
         self._names = Names(journal, self._inodes, fetcher)
-        self._garbage = Garbage(journal, self._inodes, self._data)
+        self._garbage = Garbage(journal, self._inodes, self._data, self._space)
         self._contents = Contents(journal, self._inodes, self._data, fetcher, self._garbage)
         self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
         self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)
@@ -112,12 +113,12 @@ class DraftTree:
     async def _done(self) -> None:
         """End an operation: what it changed outlives the daemon."""
         with disk_errors("draft"):
-            self._space.make_room()
+            self._space.give_way()
             self._inodes.save()
             self._journal.commit()
             self._contents.cut_shrunk()
             self._committed_at = time.monotonic()
-        if self._journal.wants_checkpoint():
+        if self._journal.wants_checkpoint(self._space.is_low):
             await self._checkpoint()
         if self._garbage.wants_collecting():
             await self._garbage.collect()
@@ -131,6 +132,8 @@ class DraftTree:
             return
         if time.monotonic() < self._checkpoint_again:
             return
+        if self._space.is_low and self._space.give_way() < self._journal.log_size:
+            return  # or the database might take what the log needs
         self._checkpointing = True
         try:
             await in_thread(self._journal.checkpoint)
@@ -170,7 +173,9 @@ class DraftTree:
             inode = self._garbage.dead.get(ino)
             if inode is not None:
                 inode.forgotten = True
-                self._garbage.bury_if_free(inode)
+                # Nobody can be told of an error; the next mount sweeps what stays.
+                with contextlib.suppress(sqlite3.Error):
+                    self._garbage.bury_if_free(inode)
 
     def looked_up(self, ino: int) -> None:
         """See `forget`."""
