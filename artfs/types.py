@@ -115,7 +115,9 @@ def check_name(value: str, what: str = "artifact name") -> str:
     if len(value) > 128:
         raise InvalidValue(f"{what} '{value[:20]}…'", "is longer than 128 characters")
     if not _NAME.match(value):
-        raise InvalidValue(f"{what} '{value}'", "may hold only letters, digits, '_', '-' and '.'")
+        why = "may hold only letters, digits, '_', '-' and '.'"
+        hint = "an artifact is named here, not a version of it" if ":" in value else ""
+        raise InvalidValue(f"{what} '{value}'", why, hint)
     return value
 
 

@@ -18,7 +18,10 @@ from artfs.types import parse_version
 def alias(
     settings: Settings, ref: str, names: tuple[str, ...], remove: bool, expect: str | None
 ) -> None:
-    """Point the aliases NAME… at the version REF; without NAME, list the artifact's aliases."""
+    """Point aliases at a version, or list them.
+
+    Without NAME, the aliases of REF's artifact are listed.
+    """
     expected = parse_version(expect) if expect else None
     if expect and expected is None:
         raise InvalidValue(f"--expect {expect}", "is not a version such as v3")

@@ -111,7 +111,12 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
 @click.option("--store", metavar="URL", help="Store: a directory, or file:///DIR.")
 @click.option("--project", metavar="P", help="Project, as [ENTITY/]PROJECT.")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
@@ -128,6 +133,9 @@ def cli(
     as_json: bool,
 ) -> None:
     """Versioned artifacts as a filesystem."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(exits.USAGE)
     verbosity = -1 if quiet else verbose
     logging.basicConfig(
         level=logging.DEBUG if verbosity > 0 else logging.WARNING, format="artfs: %(message)s"
@@ -139,13 +147,14 @@ def run() -> NoReturn:
     """Run the command line and exit with its status."""
     sys.setrecursionlimit(_RECURSION)
     try:
-        cli.main(prog_name="artfs", standalone_mode=False)
+        left = cli.main(prog_name="artfs", standalone_mode=False)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "artfs"
         name = command.split()[-1] if " " in command else "usage"
-        _explain(f"{name}: {error.format_message()}", f"{command} --help shows how to use it")
+        message = " ".join(error.format_message().split())  # choices come on lines of their own
+        _explain(f"{name}: {message}", f"{command} --help shows how to use it")
         sys.exit(exits.USAGE)
     except click.ClickException as error:
         error.show()
@@ -162,7 +171,7 @@ def run() -> NoReturn:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         _explain(what, "this should not happen; -vv shows where it did")
         sys.exit(exits.FAILED)
-    sys.exit(0)
+    sys.exit(left if isinstance(left, int) else 0)  # what `Context.exit` was given
 
 
 def _explain(line: str, hint: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings
-from artfs.cli.output import PATCH_MAX, as_text, path_text, size_text
+from artfs.cli.output import PATCH_MAX, as_text, entries_text, path_text, size_text
 from artfs.format.record import VersionRecord
 from artfs.repo.compare import Difference, compare
 from artfs.repo.reading import children, content, entries, resolve
@@ -46,7 +47,7 @@ def _entry_line(path: bytes, entry: Entry, long: bool) -> str:
 @click.option("-R", "--recursive", is_flag=True, help="Everything below, too.")
 @click.pass_obj
 def ls(settings: Settings, ref: str | None, path: str | None, long: bool, recursive: bool) -> None:
-    """List artifacts; versions of NAME; or, of NAME:VERSION, entries."""
+    """List artifacts, the versions of one, or files of a version."""
     with settings.repository() as repository:
         if ref is None:
             _list_artifacts(settings, repository)
@@ -115,7 +116,7 @@ def log(settings: Settings, name: str) -> None:
             label = f" ({', '.join(names[number])})" if number in names else ""
             parent = f"  from v{version.base}" if version.base >= 0 else ""
             lines.append(
-                f"v{number}{label}  {version.created}  {version.root.count} entries"
+                f"v{number}{label}  {version.created}  {entries_text(version.root.count)}"
                 f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}"
                 + (f"\n    {version.description}" if version.description else "")
             )
@@ -164,8 +165,10 @@ def _plain(value: object) -> str:
 @click.option("--patch", is_flag=True, help="Show what changed in text files.")
 @click.pass_obj
 def diff(settings: Settings, a: str, b: str | None, as_stat: bool, patch: bool) -> None:
-    """Changed paths between two versions, or in the draft mounted at A."""
+    """Changed paths between two versions, or in a mounted draft."""
     if b is None:
+        if ":" in a and not os.path.lexists(a):
+            raise click.UsageError(f"takes two versions, or a draft's mount: '{a}' and what?")
         from artfs.cli.drafts import draft_diff
 
         draft_diff(settings, a, as_stat)

@@ -59,11 +59,13 @@ def mount(
     timeout: float,
     ready_fd: int | None,
 ) -> None:
-    """Mount the version REF, or the whole project, read-only on the directory MNT."""
+    """Mount a version, or a whole project, read-only on MNT."""
     if len(where) > 2:
         raise click.UsageError(f"takes [REF] MNT, not {len(where)} arguments")
     ref, mountpoint = (None, *where)[-2:]
     assert mountpoint is not None  # `where` is not empty
+    if ref is None and ":" in mountpoint and not os.path.lexists(mountpoint):
+        raise click.UsageError(f"takes [REF] MNT: on which directory is '{mountpoint}' to be?")
     parsed = settings.ref(ref) if ref else None
     if not foreground:
         command = ["mount", *([ref] if ref else []), str(Path(mountpoint).absolute())]

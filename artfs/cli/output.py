@@ -24,6 +24,11 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
+def entries_text(count: int) -> str:
+    """How many entries, in words."""
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
 def as_text(data: bytes) -> str | None:
     """The text in a file's bytes; None if they are not text."""
     try:

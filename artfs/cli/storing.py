@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings, damaged_in
-from artfs.cli.output import progress, size_text
+from artfs.cli.output import entries_text, progress, size_text
 from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound, Unsupported
 from artfs.format.record import VersionRecord
 from artfs.repo import ingest
@@ -146,7 +146,7 @@ def _report(settings: Settings, key: ArtifactKey, done: Committed) -> None:
     record = done.record
     if done.changed:
         settings.say(
-            f"{record.root.count} entries, {size_text(record.root.size)},"
+            f"{entries_text(record.root.count)}, {size_text(record.root.size)},"
             f" {size_text(record.stored)} stored"
         )
     settings.result(

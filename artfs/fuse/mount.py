@@ -205,7 +205,7 @@ def check_mountpoint(mountpoint: Path, store: str = "") -> None:
             raise MountFailed(shown, "is not a directory")
         empty = not os.listdir(mountpoint)
     except FileNotFoundError:
-        raise NotFound(shown, "no such directory") from None
+        raise NotFound(shown, "no such directory", f"mkdir '{shown}' makes it") from None
     except OSError as error:
         raise MountFailed(shown, error.strerror or str(error)) from error
     if mount is not None:

@@ -66,6 +66,33 @@ def test_paths_that_are_not_there(run: Run, animals: Path, args: list[str], tmp_
     assert run("ls", "animals").stdout == b"v0\tlatest\n"
 
 
+@pytest.mark.parametrize(("args", "line", "hint"), [
+    (("log", "animals:v0"), "may hold only", "not a version of it"),
+    (("diff", "animals:v0"), "diff: takes two versions", "--help"),
+    (("mount", "animals:v0"), "mount: takes [REF] MNT", "--help"),
+    (("completion", "tcsh"), "is not one of 'bash', 'zsh', 'fish'", "--help"),
+    (("completion",), "bash, zsh, fish", "--help"),
+    (("nosuch",), "No such command 'nosuch'", "artfs --help"),
+])  # fmt: skip
+def test_what_a_newcomer_mistakes(
+    run: Run, animals: Path, args: list[str], line: str, hint: str
+) -> None:
+    one_line(run, 2, *args, line=line)
+    assert hint in run(*args, status=2).stderr.splitlines()[1]
+
+
+def test_no_command_at_all_shows_which_there_are(run: Run) -> None:
+    done = run(status=2)
+    assert done.stdout == b""
+    assert done.stderr == run("--help").text
+
+
+def test_every_command_is_listed_with_a_whole_sentence(run: Run) -> None:
+    listed = run("--help").text.partition("Commands:\n")[2].splitlines()
+    cut = {line.split()[0] for line in listed if line.endswith("...")}
+    assert cut <= {"drafts", "status"}, cut
+
+
 @pytest.mark.parametrize("path", ["sub", "link", ""])
 def test_cat_of_what_is_no_file(run: Run, animals: Path, path: str) -> None:
     one_line(run, 2, "cat", "animals", path, line="not a file")

@@ -700,7 +700,7 @@ def test_a_commit_goes_by_no_id_that_is_not_on_disk(
             with pytest.raises(NoSpace):
                 await fs.tree.commit()
             monkeypatch.undo()
-            monkeypatch.setattr(commits, "commit_version", checked)
+            monkeypatch.setattr(rebasing, "commit_version", checked)
             assert (await fs.tree.commit()).version == 0
 
     trio.run(check)
