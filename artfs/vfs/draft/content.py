@@ -12,6 +12,7 @@ work (it holds the inode's lock during write and truncate). Event loop only.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -28,8 +29,37 @@ from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.threads import disk_errors, in_thread
 from artfs.vfs.errors import NotSupported
 
-#: Longer reads and writes go to a thread; shorter ones take less time than starting one.
-INLINE = 64 << 10
+#: Longer reads go to a thread; shorter ones take less time than starting one.
+_INLINE = 64 << 10
+
+
+class WritePace:
+    """Whether a write may be made in the event loop, or is one for a thread.
+
+    A thread takes 0.2 ms there and back, as long as writing half a megabyte to the page cache. But
+    when the kernel finds that too much of it is yet to be written to the disk, it lets writers
+    wait; then long writes are left to threads for a while.
+    """
+
+    _LONG = 64 << 10
+    _SLOW = 0.005
+    #: Long writes until the event loop is tried again.
+    _AVOIDED = 64
+
+    def __init__(self) -> None:
+        self._avoided = 0
+
+    def is_inline(self, size: int) -> bool:
+        """Whether the next write is made in the event loop."""
+        if size > self._LONG and self._avoided:
+            self._avoided -= 1
+            return False
+        return True
+
+    def took(self, seconds: float) -> None:
+        """How long a write in the event loop has taken."""
+        if seconds > self._SLOW:
+            self._avoided = self._AVOIDED
 
 
 class Piece(msgspec.Struct):
@@ -75,6 +105,7 @@ class Contents:
         self._data = data
         self._fetch = fetch
         self._garbage = garbage
+        self.pace = WritePace()
         #: While a commit is under way: the least size that files shrunk since it began have had.
         self.floors: dict[int, int] | None = None
         self._shrunk: list[Inode] = []
@@ -127,19 +158,21 @@ class Contents:
 
     # Writing
 
-    async def write(self, inode: Inode, offset: int, data: bytes) -> None:
-        """Write; long ones in a thread. The caller has marked the inode, and keeps commits from
-        beginning meanwhile if `len(data)` > INLINE."""
+    async def write(self, inode: Inode, offset: int, data: bytes, *, inline: bool) -> None:
+        """Write, `inline` or in a thread. The caller has marked the inode, and keeps commits from
+        beginning meanwhile unless `inline`."""
         with disk_errors("write"):
             file = self._data.get(inode.ino, self._journal.epoch, new=True)
             layer = self._writable(inode)
             if offset > inode.size and layer.limit == EVERYTHING:
                 # What a killed daemon had written there, and nobody closed, must not come back.
                 self._data.cut(inode.ino, layer.epoch, inode.size)
-            if len(data) > INLINE:
-                await in_thread(file.write, offset, data)
-            else:
+            if inline:
+                start = time.monotonic()
                 file.write(offset, data)
+                self.pace.took(time.monotonic() - start)
+            else:
+                await in_thread(file.write, offset, data)
         end = offset + len(data)
         if layer.limit == PARTIAL:
             inode.unsaved.add(offset, end)
@@ -262,6 +295,6 @@ class Contents:
 
 
 async def _read(file: DataFile, offset: int, size: int) -> bytes:
-    if size > INLINE:
+    if size > _INLINE:
         return await in_thread(file.read, offset, size)
     return file.read(offset, size)

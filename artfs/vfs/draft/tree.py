@@ -27,7 +27,7 @@ from artfs.vfs.attributes import Owner
 from artfs.vfs.draft import attrs
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.commit import CommitResult, Committer
-from artfs.vfs.draft.content import INLINE, Contents
+from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.datafiles import DataFiles
 from artfs.vfs.draft.foreign import Stale
 from artfs.vfs.draft.garbage import Garbage
@@ -219,18 +219,18 @@ class DraftTree:
         if offset + len(data) > _SIZE_MAX:
             raise FileTooLarge
         await self._take_room(len(data))
-        if len(data) > INLINE:
-            async with self._gate.passing():
-                await self._write(inode, offset, data)
+        if self._contents.pace.is_inline(len(data)):
+            await self._write(inode, offset, data, inline=True)
         else:
-            await self._write(inode, offset, data)
+            async with self._gate.passing():
+                await self._write(inode, offset, data, inline=False)
         if time.monotonic() - self._committed_at > _WRITTEN_BACK:
             await self._done()
         return len(data)
 
-    async def _write(self, inode: Inode, offset: int, data: bytes) -> None:
+    async def _write(self, inode: Inode, offset: int, data: bytes, *, inline: bool) -> None:
         await self._names.mark_inode(inode)
-        await self._contents.write(inode, offset, data)
+        await self._contents.write(inode, offset, data, inline=inline)
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
         _drop_privileges(inode)
 

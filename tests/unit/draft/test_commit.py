@@ -664,6 +664,7 @@ def test_a_commit_waits_for_a_long_write_under_way(
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"0")
             handle = await fs.open(b"f")
+            fs.tree._contents.pace.took(1.0)  # so that a thread writes
             monkeypatch.setattr(DataFile, "write", slowly)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fs.tree.write, handle, 0, b"1" * 200_000)

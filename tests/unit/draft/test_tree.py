@@ -12,6 +12,7 @@ import trio
 
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
+from artfs.vfs.draft.content import WritePace
 from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.state import create_draft
 from artfs.vfs.errors import (
@@ -354,3 +355,14 @@ def test_memory_does_not_grow_with_files_visited_or_written(
         await fs.tree.close()
 
     trio.run(check)
+
+
+def test_long_writes_are_left_to_threads_while_the_disk_is_slow() -> None:
+    pace = WritePace()
+    assert pace.is_inline(1 << 20)
+    pace.took(0.2)
+    avoided = 0
+    while not pace.is_inline(1 << 20):
+        assert pace.is_inline(4096)
+        avoided += 1
+    assert 10 < avoided < 1000
