@@ -3,7 +3,8 @@
 pjdfstest DIR: a built checkout, with DIR/pjdfstest and DIR/tests; needs root, and `prove`.
 fsx BINARY: random reads, writes, maps and truncations of one file, of the base and new, closed and
 opened again, in long pieces, past the page cache, and while versions are made of it; what is
-committed at the end must be what the file was.
+committed at the end must be what the file was. As root, some fsx empty all caches of the machine
+whenever they open the file again.
 
 Exit status 1 if anything fails. Not part of the tests, as neither suite comes with artfs.
 """
@@ -54,7 +55,7 @@ def pjdfstest(directory: Path, only: list[str], mount: Path) -> bool:
 
 def put_base(directory: Path) -> None:
     """Make the version `suite:v0` of the files that fsx finds there."""
-    directory.mkdir()
+    (directory / "deep" / "deeper").mkdir(parents=True)
     for name, size in _SIZES.items():
         content = bytearray(random.Random(name).randbytes(size))
         # After it has read a file, fsx tries copy_file_range by copying its byte 0 to byte 1.
@@ -94,7 +95,8 @@ def fsx(binary: Path, run: Run, operations: int, seed: int, mount: Path, notes: 
             stderr=subprocess.STDOUT,
         )  # fmt: skip
     said = done.stdout.splitlines()
-    print(f"{run.name}: {said[-1] if said else ''}", f"{len(made)} commits" if made else "")
+    about = f"; {len(set(made))} versions" if made else ""
+    print(f"{run.name}: {said[-1].strip() if said else ''}{about}", flush=True)
     if done.returncode or (run.while_committing and len(set(made)) < 2):
         print(f"FAIL: {' '.join(words)}: status {done.returncode}", *said[-100:], sep="\n")
         return False
@@ -102,7 +104,8 @@ def fsx(binary: Path, run: Run, operations: int, seed: int, mount: Path, notes: 
 
 
 def digests(directory: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in directory.iterdir()}
+    files = [path for path in directory.iterdir() if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def run_fsx(args: argparse.Namespace, work: Path) -> bool:
@@ -123,9 +126,11 @@ def run_fsx(args: argparse.Namespace, work: Path) -> bool:
 def run_pjdfstest(args: argparse.Namespace, work: Path) -> bool:
     if os.geteuid():
         sys.exit("conformance: pjdfstest needs root")
-    options = ["suite", "--new", "--type", "dataset", "--allow-other"]
-    with mounted("draft", *options, at=work / "mnt") as mount:
-        return pjdfstest(args.suite, args.only, mount.path)
+    new = [] if args.in_base else ["--new", "--type", "dataset"]
+    if args.in_base:
+        put_base(work / "base")
+    with mounted("draft", "suite", *new, "--allow-other", at=work / "mnt") as mount:
+        return pjdfstest(args.suite, args.only, mount.path / ("deep/deeper" if not new else ""))
 
 
 def parse() -> argparse.Namespace:
@@ -137,6 +142,7 @@ def parse() -> argparse.Namespace:
     one = suites.add_parser("pjdfstest")
     one.add_argument("suite", type=Path, metavar="DIR")
     one.add_argument("only", nargs="*", metavar="TEST", help="such as rename or chmod/00.t")
+    one.add_argument("--in-base", action="store_true", help="in a directory of the base")
     one.set_defaults(run=run_pjdfstest)
     two = suites.add_parser("fsx")
     two.add_argument("suite", type=Path, metavar="BINARY")

@@ -95,7 +95,7 @@ def _comparable(outcome: object) -> object:
 
 
 @contextmanager
-def twin(base: Path, *, at: Path, version: str = "data:v1") -> Iterator[Twin]:
+def twin(base: Path, *options: str, at: Path, version: str = "data:v1") -> Iterator[Twin]:
     """A draft over `data:v0`, which is `base`; at the end it becomes `version`, and the right one.
 
     The mount is compared with the plain directory before it goes, the version afterwards.
@@ -103,7 +103,7 @@ def twin(base: Path, *, at: Path, version: str = "data:v1") -> Iterator[Twin]:
     put(base)
     plain = at.parent / f"{at.name}-plain"
     shutil.copytree(base, plain, symlinks=True)
-    with mounted("draft", "data", at=at) as mount:
+    with mounted("draft", "data", *options, at=at) as mount:
         pair = Twin(mount, plain)
         yield pair
         pair.compare()

@@ -198,6 +198,8 @@ class DraftTree:
             raise IsADirectory
         if flags & os.O_TRUNC:
             await self._truncate(inode, 0)
+            if caller.uid != 0:
+                _drop_privileges(inode)
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
             raise NotSupported("a reference", "cannot be read in a draft")
@@ -232,7 +234,6 @@ class DraftTree:
         await self._names.mark_inode(inode)
         await self._contents.write(inode, offset, data, inline=inline)
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
-        _drop_privileges(inode)
 
     async def _truncate(self, inode: Inode, size: int) -> None:
         if size > _SIZE_MAX:
@@ -247,7 +248,6 @@ class DraftTree:
         await self._names.mark_inode(inode)
         self._contents.truncate(inode, size)
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
-        _drop_privileges(inode)
 
     async def flush(self, handle: int) -> None:
         if self._journal.pending or self._inodes.is_touched(self._handles.file(handle)):
@@ -287,10 +287,6 @@ class DraftTree:
         await self._names.mark_inode(inode)
         if change.mode is not None:
             inode.mode = stat.S_IFMT(inode.mode) | change.mode & _PERMISSIONS
-        elif not _sets_times(change) and not inode.is_dir:
-            # A change of owner, or of nothing: the kernel asks so for set-id bits to be cleared,
-            # at chown(-1, -1) and before a write.
-            _drop_privileges(inode)
         inode.uid = change.uid if change.uid is not None else inode.uid
         inode.gid = change.gid if change.gid is not None else inode.gid
         inode.atime_ns = change.atime_ns if change.atime_ns is not None else inode.atime_ns
@@ -445,16 +441,12 @@ class DraftTree:
 
 
 def _drop_privileges(inode: Inode) -> None:
-    """What Linux does to set-id bits when a file is written, truncated or given away."""
-    if inode.is_dir:
-        return
+    """What Linux does to set-id bits when somebody but root truncates a file. Where a file is
+    written, truncated otherwise or given away, the kernel sends the mode that is left: it knows who
+    may keep them, and that what comes from a mapped file is no reason."""
     inode.mode &= ~stat.S_ISUID
     if inode.mode & stat.S_IXGRP:  # without it the bit means mandatory locking
         inode.mode &= ~stat.S_ISGID
-
-
-def _sets_times(change: Change) -> bool:
-    return change.atime_ns is not None or change.mtime_ns is not None
 
 
 def _is_sync(pid: int) -> bool:

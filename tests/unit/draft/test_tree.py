@@ -114,22 +114,22 @@ def test_new_inodes_belong_to_the_caller_and_a_setgid_directory_hands_its_group_
 
 
 @pytest.mark.parametrize(("mode", "left"), [(0o6777, 0o777), (0o6767, 0o2767)])
-def test_writing_and_chown_clear_set_id_bits(
+def test_set_id_bits_go_where_the_kernel_does_not_see_to_it(
     tmp_path: Path, repository: Repository, mode: int, left: int
 ) -> None:
+    """The kernel sends the mode that a write, truncation or chown leaves; only O_TRUNC is ours."""
+
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1")
-            for change in (Change(uid=7), Change(), Change(size=0)):
-                await fs.chmod(b"f", mode)
+            await fs.chmod(b"f", mode)
+            for change in (Change(uid=7), Change(), Change(size=0), Change(mtime_ns=5)):
                 await fs.tree.setattr(await fs.ino(b"f"), change, None)
-                assert stat.S_IMODE((await fs.stat(b"f")).mode) == left
-            await fs.chmod(b"f", mode)
             await fs.pwrite(b"f", 0, b"2")
-            assert stat.S_IMODE((await fs.stat(b"f")).mode) == left
-            await fs.chmod(b"f", mode)
-            await fs.tree.setattr(await fs.ino(b"f"), Change(mtime_ns=5), None)
-            assert stat.S_IMODE((await fs.stat(b"f")).mode) == mode
+            for caller, expected in ((Caller(0, 0, 1, 0), mode), (ME, left)):
+                opened = await fs.tree.open(await fs.ino(b"f"), WRITE | os.O_TRUNC, caller)
+                await fs.close(opened.handle)
+                assert stat.S_IMODE((await fs.stat(b"f")).mode) == expected, caller
 
     trio.run(check)
 
