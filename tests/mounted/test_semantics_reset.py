@@ -42,7 +42,16 @@ def kill(mount: Mount) -> None:
     """SIGKILL to the daemon, and wait for its end."""
     (daemon,) = mount.daemons
     os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: not mount.daemons, what="death of the daemon")
+    wait_for(lambda: not mount.daemons and is_dead(mount.path), what="death of the daemon")
+
+
+def is_dead(path: Path) -> bool:
+    """Whether the kernel has noticed; what it was asking at that moment is ECONNABORTED."""
+    try:
+        os.listdir(path)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
 
 
 # What a disk has after a reset, at the worst: of every file what it held at its last fsync.

@@ -46,7 +46,12 @@ def kill(mount: Mount) -> None:
     """SIGKILL to the daemon, and wait for its end."""
     (daemon,) = mount.daemons
     os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: not mount.daemons, what="death of the daemon")
+    wait_for(lambda: not mount.daemons and is_dead(mount.path), what="death of the daemon")
+
+
+def is_dead(path: Path) -> bool:
+    """Whether the kernel has noticed; what it was asking at that moment is ECONNABORTED."""
+    return _errno_of(lambda: os.listdir(path)) == errno.ENOTCONN
 
 
 def test_a_commit_that_fails(home: Path, base: Path, tmp_path: Path) -> None:
