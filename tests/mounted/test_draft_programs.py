@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import sqlite3
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,12 +57,45 @@ def mount(home: Path, source: Path, tmp_path: Path) -> Iterator[Mount]:
         yield found
 
 
-@needs("git")
-def test_git(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def as_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git knows who commits, and nothing else."""
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "t")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "t@example.org")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@needs("git")
+@pytest.mark.usefixtures("as_author")
+def test_git_clone(mount: Mount, source: Path) -> None:
+    """Of a repository elsewhere, by hard links where they can be and by copies where not."""
+    run("git", "init", "-q", cwd=source)
+    run("git", "add", ".", cwd=source)
+    run("git", "commit", "-qm", "first", cwd=source)
+    run("git", "gc", "-q", cwd=source)
+    clone = mount.path / "clone"
+    run("git", "clone", "-q", source, clone)
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+    run("git", "switch", "-qc", "branch", cwd=clone)
+    (clone / "script").write_text("changed")
+    (clone / "link").unlink()
+    run("git", "commit", "-qam", "second", cwd=clone)
+    run("git", "worktree", "add", "-q", mount.path / "tree", "HEAD~1", cwd=clone)
+    run("git", "rebase", "-q", "--force-rebase", "HEAD~1", cwd=clone)
+    run("git", "gc", "-q", "--aggressive", "--prune=now", cwd=clone)
+    run("git", "fsck", "--full", "--strict", cwd=clone)
+    run("git", "push", "-q", "origin", "branch", cwd=clone)
+    assert run("git", "log", "--format=%s", "branch", cwd=source) == "second\nfirst\n"
+    assert mount.umount().stdout == "data:v1\n"
+    with mounted("draft", "data", at=mount.path):
+        run("git", "fsck", "--full", "--strict", cwd=clone)
+        assert run("git", "status", "--porcelain", cwd=clone) == ""
+
+
+@needs("git")
+@pytest.mark.usefixtures("as_author")
+def test_git(mount: Mount) -> None:
     repository = mount.path / "base"
     run("git", "init", "-q", cwd=repository)
     run("git", "add", ".", cwd=repository)
@@ -79,39 +113,6 @@ def test_git(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
     run("git", "checkout", "-q", "HEAD~1", cwd=mount.path / "clone")
     assert (mount.path / "clone" / "dir2").is_dir()
     run("git", "fsck", "--full", "--strict", cwd=mount.path / "clone")
-
-
-@pytest.mark.parametrize("journal", ["wal", "delete", "truncate", "persist"])
-def test_sqlite(mount: Mount, tmp_path: Path, journal: str) -> None:
-    path = mount.path / "some.db"
-    first, second = sqlite3.connect(path), sqlite3.connect(path)
-    try:
-        assert first.execute(f"PRAGMA journal_mode = {journal}").fetchone() == (journal,)
-        first.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)")
-        for n in range(0, 300, 3):
-            with first:
-                first.executemany(
-                    "INSERT INTO t VALUES (?, ?)", [(n + m, bytes(1000)) for m in range(3)]
-                )
-        assert second.execute("SELECT count(*) FROM t").fetchone() == (300,)
-        artfs("sync", mount.path)
-        with second:
-            second.execute("DELETE FROM t WHERE n % 2")
-        first.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            second.execute("PRAGMA busy_timeout = 0").connection.execute("BEGIN IMMEDIATE")
-        first.execute("INSERT INTO t VALUES (1000, NULL)")
-        first.execute("ROLLBACK")
-        first.execute("VACUUM")
-        assert first.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    finally:
-        first.close()
-        second.close()
-    assert mount.umount().stdout == "data:v2\n"
-    here("get", "data:v2", tmp_path / "got")
-    with sqlite3.connect(tmp_path / "got" / "some.db") as stored:
-        assert stored.execute("SELECT count(*), sum(n) FROM t").fetchone() == (150, 22350)
-    stored.close()
 
 
 @needs("rsync")
@@ -205,3 +206,66 @@ def test_editing_in_place(mount: Mount, home: Path) -> None:
     for left in ("2.txt.bak", "2.txt.orig"):
         (path / left).unlink(missing_ok=True)
     assert mount.umount().stdout == "data:v0 (unchanged)\n"
+
+
+def vim(*commands: str, cwd: Path, options: tuple[str, ...] = ()) -> None:
+    """Ex commands in vim, with a swap file beside each file and the defaults otherwise."""
+    script = [part for command in commands for part in ("-c", command)]
+    settings = ["--cmd", "set nocompatible swapfile directory=. viminfo="]
+    run("vim", "-es", "-u", "NONE", "-i", "NONE", *settings, *options, *script, cwd=cwd)
+
+
+@needs("vim")
+@pytest.mark.parametrize("copy", ["no", "yes"])
+def test_vim(mount: Mount, copy: str) -> None:
+    """Saves by a rename, or by writing over the file after having made a copy."""
+    path = mount.path / "base" / "dir1" / "deeper"
+    before, about = (path / "2.txt").read_text(), (path / "2.txt").stat()
+    (path / "2.txt").chmod(0o640)
+    vim(
+        f"set backup writebackup backupcopy={copy} backupext=.bak backupdir=. backupskip=",
+        "edit 2.txt",
+        "%substitute/1 2/one two/",
+        "call writefile([swapname('%'), string(getfsize(swapname('%')) > 0)], 'swap')",
+        "write",
+        "quitall",
+        cwd=path,
+    )
+    assert (path / "2.txt").read_text() == before.replace("1 2", "one two")
+    assert (path / "2.txt.bak").read_text() == before
+    assert (path / "2.txt").stat().st_mode & 0o777 == 0o640
+    assert ((path / "2.txt").stat().st_ino == about.st_ino) == (copy == "yes")
+    assert (path / "swap").read_text().split() == [".2.txt.swp", "1"]
+    assert not (path / ".2.txt.swp").exists()
+
+
+@needs("vim")
+def test_vim_killed_and_recovered(mount: Mount) -> None:
+    path = mount.path / "base" / "dir1" / "deeper"
+    kill = "call system('kill -9 ' . getpid())"
+    with contextlib.suppress(AssertionError):  # it is killed
+        vim("edit 3.txt", "%substitute/1 3/lost?/", "preserve", kill, cwd=path)
+    assert (path / ".3.txt.swp").exists()
+    assert "lost?" not in (path / "3.txt").read_text()
+    vim("write!", "quitall!", cwd=path, options=("-r", "3.txt"))
+    assert (path / "3.txt").read_text() == "lost?\n" * 500
+
+
+@needs("zip", "unzip")
+def test_zip(mount: Mount, source: Path) -> None:
+    run("zip", "-qry", mount.path / "some.zip", ".", cwd=source)
+    (mount.path / "out").mkdir()
+    run("unzip", "-q", mount.path / "some.zip", cwd=mount.path / "out")
+    # Of what is compared, zip keeps neither hard links nor more than seconds.
+    out, expected = tree(mount.path / "out"), tree(source)
+    assert {p: n[:2] for p, n in out.items()} == {p: n[:2] for p, n in expected.items()}
+    (mount.path / "out" / "new").write_text("new")
+    run("zip", "-q", "../some.zip", "new", cwd=mount.path / "out")
+    run("zip", "-qd", "some.zip", "dir1/*", cwd=mount.path)
+    run("unzip", "-qt", "some.zip", cwd=mount.path)
+    with zipfile.ZipFile(mount.path / "some.zip", "a") as archive:
+        archive.writestr("more", "more")
+    with zipfile.ZipFile(mount.path / "some.zip") as archive:
+        assert archive.testzip() is None
+        assert {"new", "more", "dir2/deeper/1.txt"} <= set(archive.namelist())
+        assert "dir1/deeper/1.txt" not in archive.namelist()

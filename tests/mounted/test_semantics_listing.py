@@ -70,9 +70,13 @@ def test_listings_while_names_change(place: Path) -> None:
     for n in range(900):
         (root / f"stays{n}").touch()
         (root / f"goes{n}").touch()
+        (root / f"again{n}").touch()
     seen = []
     for n, entry in enumerate(os.scandir(root)):
         seen.append(entry.name)
+        if entry.name.startswith("again"):
+            (root / entry.name).unlink()
+            (root / entry.name).touch()
         if n < 900:
             (root / f"goes{n}").rename(root / f"renamed{n}")
             (root / f"comes{n}").touch()

@@ -206,4 +206,5 @@ def test_a_set_group_id_bit_without_effect(pair: Twin) -> None:
         path.chmod(0o2766)
         acting(BEN, root, lambda: append("mine/one"))
         left.append(stat.S_IMODE(path.stat().st_mode))
+        path.chmod(0o644)
     assert left == [0o2766, 0o766]

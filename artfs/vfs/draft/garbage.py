@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import trio
+
 from artfs.vfs.draft.codec import PARTIAL, Inode
 from artfs.vfs.draft.datafiles import DataFiles
 from artfs.vfs.draft.inodes import Inodes
@@ -43,7 +45,7 @@ class Garbage:
         self.dead: dict[int, Inode] = {}
         #: Layers up to this epoch may be read by a commit.
         self.frozen = 0
-        self._collecting = False
+        self._collecting = trio.Lock()
 
     def add(self, ino: int, epoch: int, size: int) -> None:
         """A layer, of at most `size` bytes, belongs to no file any more."""
@@ -84,20 +86,17 @@ class Garbage:
         """Whether enough has gathered."""
         return bool(self._directories) or self._full()
 
-    async def collect(self, all_files: bool = False) -> None:
+    async def collect(self, all_files: bool = False, wait: bool = False) -> None:
         """Delete what may go, data files if enough of them have gathered or `all_files`.
 
-        Waits for the disk; one at a time, others return at once.
+        Waits for the disk; one at a time, others return at once unless they `wait`.
         """
-        if self._collecting:
+        if self._collecting.locked() and not wait:
             return
-        self._collecting = True
-        try:
+        async with self._collecting:
             self._sweep_directory()
             if all_files or self._full():
                 await self._delete_files()
-        finally:
-            self._collecting = False
 
     def _sweep_directory(self) -> None:
         """Delete some rows about a removed directory."""

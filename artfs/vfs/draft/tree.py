@@ -151,7 +151,7 @@ class DraftTree:
         try:
             self._space.check(size)
         except NoSpace:
-            await self._garbage.collect(all_files=True)
+            await self._garbage.collect(all_files=True, wait=True)
             self._space.check(size)
 
     def _attrs(self, inode: Inode) -> Attrs:

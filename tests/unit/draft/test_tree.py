@@ -241,6 +241,29 @@ def test_what_the_disk_below_finds_too_large(tmp_path: Path, repository: Reposit
     trio.run(check)
 
 
+def test_what_was_deleted_makes_room(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it is being deleted for somebody else."""
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"old", bytes(1 << 20))
+            await fs.put(b"new", b"")
+            ino = (await fs.stat(b"old")).ino
+            await fs.unlink(b"old")
+            fs.tree.forget([(ino, 1)])
+            monkeypatch.setattr(fs.tree._space, "_free", lambda: 0 if data_bytes(fs) else 1 << 30)
+            handle = await fs.open(b"new", WRITE)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fs.tree.statfs)
+                nursery.start_soon(fs.tree.write, handle, 0, b"new")
+            await fs.close(handle)
+            assert await fs.read(b"new") == b"new"
+
+    trio.run(check)
+
+
 def test_a_full_disk_is_told_to_the_writer_and_making_room_still_works(
     tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
