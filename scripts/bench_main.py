@@ -7,6 +7,7 @@ noisy minute on the machine meets all of them. Exit status 1 if something that m
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_parts import client, data, peers, report
+from bench_parts import client, data, pauses, peers, report
 
 STEPS = {
     "small": ["store", "mount", "walk", "read"],
@@ -135,8 +136,20 @@ def bench(
         peer.forget()
 
 
+def bench_pauses(artfs: peers.Artfs) -> list[tuple[str, bool]]:
+    """What must hold of a reader while a large draft is committed."""
+    with artfs.draft() as root:
+        pauses.fill(root)
+        found = pauses.longest(root, artfs.work, functools.partial(artfs.sync, root))
+    lines = []
+    for kind, (count, longest) in found.items():
+        text = f"{kind} during a commit: {count} times, {longest * 1000:.0f} ms at most"
+        lines.append((f"{text} <= {pauses.LIMIT * 1000:.0f} ms", longest <= pauses.LIMIT))
+    return lines
+
+
 def parse() -> argparse.Namespace:
-    words = sorted({*STEPS, *(step for steps in STEPS.values() for step in steps)})
+    words = sorted({"pauses", *STEPS, *(step for steps in STEPS.values() for step in steps)})
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/artfs-bench"))
     parser.add_argument("--repeat", type=int, default=3)
@@ -165,10 +178,15 @@ def main() -> int:
         for dataset in STEPS:
             if not args.only or {dataset, *STEPS[dataset]} & set(args.only):
                 bench(args, results, dataset, able)
+        waits = []
+        if not args.only or "pauses" in args.only:
+            waits = [
+                w for peer in able if isinstance(peer, peers.Artfs) for w in bench_pauses(peer)
+            ]
         results.peaks = {peer.name: peer.peak for peer in able}
     print(f"{platform.platform()}, {os.cpu_count()} cores, median of {args.repeat}")
     print(report.table(results, [peer.name for peer in able]))
-    checks = report.verdicts(results)
+    checks = report.verdicts(results) + waits
     for text, holds in checks:
         print("PASS" if holds else "FAIL", text)
     if args.json:

@@ -236,5 +236,21 @@ class Artfs(Peer):
     def unmount_command(self, point: Path, *, writable: bool) -> Sequence[str | Path]:
         return self._artfs("umount", point, *(["--discard"] if writable else []))
 
+    def sync(self, root: Path) -> None:
+        """Commit the draft mounted there."""
+        run(*self._artfs("sync", root))
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Path]:
+        """The root of a new draft over nothing."""
+        point = self.work / "draft"
+        point.mkdir()
+        try:
+            run(*self._artfs("draft", "--new", "drafted", point))
+            yield point
+        finally:
+            self._unmount(point)
+            self.forget()
+
 
 ALL = (Native, Bindfs, Squashfuse, SquashfuseLL, Artfs)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 import trio
@@ -43,8 +44,11 @@ from artfs.vfs.draft.threads import disk_errors, in_thread
 log = logging.getLogger(__name__)
 
 #: The event loop is held no longer than this at a time by what a commit leaves to do.
-_STEP = 0.02
+_STEP = 0.005
 _ROWS = 100
+#: Seconds that a thread keeps the interpreter while the event loop waits for it; Python's default
+#: is 5 ms.
+_SWITCH = 0.0005
 #: A pack that blobs were to be shared with can be collected meanwhile; then all is built again.
 _TRIES = 3
 
@@ -116,9 +120,10 @@ class Committer:
         try:
             frozen, snapshot = await self._freeze()
             try:
-                rebased, left_out = await in_thread(
-                    self._store, snapshot, results, description, policy
-                )
+                with _polite_threads():
+                    rebased, left_out = await in_thread(
+                        self._store, snapshot, results, description, policy
+                    )
             finally:
                 self.reading -= 1
                 snapshot.close()
@@ -269,6 +274,18 @@ class Committer:
         reading = _Reading(self, Snapshot.take(self._journal.path, self._draft.repository.blobs))
         self.reading += 1
         return reading
+
+
+@contextlib.contextmanager
+def _polite_threads() -> Iterator[None]:
+    """Let the event loop have the interpreter soon after it asks for it: a request gives it up some
+    times, at each query of the journal, and a listing some hundred times."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class _Reading:

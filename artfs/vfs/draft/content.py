@@ -282,13 +282,11 @@ class Contents:
     async def sync(self, inode: Inode) -> None:
         """Make a file's bytes durable; its size and ranges are the journal's."""
         files = [self._data.get(inode.ino, layer.epoch) for layer in inode.layers]
-        grew, self._data.grew = self._data.grew, False
 
         def run() -> None:
             for file in files:
                 file.sync()
-            if grew:
-                self._data.sync_directory()
+            self._data.sync_directory()
 
         with disk_errors("fsync"):
             await in_thread(run)

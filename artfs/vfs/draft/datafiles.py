@@ -61,8 +61,8 @@ class DataFiles:
         self.directory = directory
         self._open: Generations[tuple[int, int], DataFile] = Generations(_OPEN)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        #: Whether a file was made since the directory was synced.
-        self.grew = False
+        #: Files made so far, and of these, those whose names are durable.
+        self._made = self._named = 0
 
     def path(self, ino: int, epoch: int) -> str:
         """Where a layer is."""
@@ -86,7 +86,7 @@ class DataFiles:
             return self._make(ino, epoch)
 
     def _make(self, ino: int, epoch: int) -> DataFile:
-        self.grew = True
+        self._made += 1
         return DataFile(self.path(ino, epoch), os.O_RDWR | os.O_CREAT)
 
     def blocks(self, ino: int, epoch: int) -> int:
@@ -110,8 +110,11 @@ class DataFiles:
         self._open.pop((ino, epoch))
 
     def sync_directory(self) -> None:
-        """Make the names of the files durable. Blocks; any thread."""
-        os.fsync(self._fd)
+        """Make the names of the files durable. Blocks; any thread, several at a time."""
+        made = self._made
+        if made > self._named:
+            os.fsync(self._fd)
+            self._named = max(self._named, made)
 
     def names(self) -> Iterator[tuple[int, int]]:
         """(inode, epoch) of every file there."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from artfs.repo.repository import Repository
 from artfs.vfs.draft.datafiles import DataFiles
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.state import create_draft, discard_draft, list_drafts, open_draft
+from artfs.vfs.errors import FileSystemError
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import KEY, ME, drafted, killed, mount
 
@@ -203,6 +206,35 @@ def test_fsync_makes_bytes_names_and_journal_durable(
 
     def target(fd: int) -> str:
         return os.readlink(f"/proc/self/fd/{fd}")
+
+    trio.run(check)
+
+
+def test_names_that_one_fsync_could_not_make_durable_are_left_to_the_next(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any file; and one that comes meanwhile does not rely on the first."""
+    tried: list[int] = []
+    fsync = os.fsync
+
+    def refuse_once(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            tried.append(fd)
+            if len(tried) == 1:
+                raise OSError(errno.EIO, "Input/output error")
+        fsync(fd)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            handle = await fs.open(b"f")
+            monkeypatch.setattr(os, "fsync", refuse_once)
+            with pytest.raises(FileSystemError):
+                await fs.tree.fsync(handle, False)
+            for _ in range(2):
+                await fs.tree.fsync(handle, False)
+                assert len(tried) == 2
+            await fs.close(handle)
 
     trio.run(check)
 
