@@ -110,9 +110,9 @@ class Peer:
             yield point, time.perf_counter() - start
             self.peak = max(self.peak, peak_memory(point))
         finally:
-            self._unmount(point, writable)
+            self._unmount(point, writable=writable)
 
-    def _unmount(self, point: Path, writable: bool) -> None:
+    def _unmount(self, point: Path, *, writable: bool) -> None:
         if is_mounted(point):
             with contextlib.suppress(RuntimeError):
                 run(*self.unmount_command(point, writable=writable))
@@ -249,7 +249,7 @@ class Artfs(Peer):
             run(*self._artfs("draft", "--new", "drafted", point))
             yield point
         finally:
-            self._unmount(point)
+            self._unmount(point, writable=True)
             self.forget()
 
 

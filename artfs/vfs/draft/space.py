@@ -33,11 +33,11 @@ class Space:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._ballast = directory / "ballast"
-        self._has_ballast = False
+        self._has_ballast = self._ballast.exists()  # of a draft that is resumed
         self._ample_until = 0.0
         #: Whether little was left when somebody last asked.
         self.is_low = False
-        self.check(0)
+        self.require()
 
     def check(self, size: int) -> None:
         """Raise `NoSpace` unless there is room for `size` bytes and what the journal needs."""
