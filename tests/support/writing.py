@@ -84,8 +84,7 @@ def writing(root: Path, seed: object, notes: Path) -> Iterator[list[Writer]]:
         yield writers
     finally:
         for writer in writers:
-            if writer.process.poll() is None:
-                writer.kill()
+            writer.kill()
 
 
 def wait_until_written(root: Path, writers: list[Writer]) -> None:
