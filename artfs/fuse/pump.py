@@ -112,7 +112,10 @@ class LowLevel:
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN)
         self._row += 1
-        if self._row < _IN_A_ROW and self._poll.poll(0):
+        if self._row >= _IN_A_ROW:
+            self._row = 0
+            await trio.lowlevel.checkpoint()
+        if self._poll.poll(0):
             return
         start = time.perf_counter()
         if self._comes_soon and not self._baton.pending:

@@ -98,6 +98,38 @@ def test_nothing_is_polled_while_a_handler_waits(
     assert idle.calls == 0
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_others_have_their_turn_however_busy_the_client_is(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Requests that are always there, or always come while they are polled for."""
+    monkeypatch.setattr(pump, "_POLLED", 60.0)
+    reader, writer = pipe
+    low_level = LowLevel(Baton(), Idle(writer))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_soon, writer)
+            await low_level.wait_readable(reader)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(10 * pump._IN_A_ROW):
+                if not is_there:
+                    os.read(reader, 1)
+                await low_level.wait_readable(reader)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert turns >= 5
+
+
 def test_handlers_that_wait_are_counted() -> None:
     baton = pump._baton
 
