@@ -112,30 +112,26 @@ class Fetcher:
 
         Raises `DamagedBlob`, `Unreachable`.
         """
-        data = self._soon_at_hand(ref) or await self._fetch(ref)
+        recent = self._recent.get(ref.digest)
+        if recent is not None:
+            return recent
+        patience = self._device.patience()
+        data = self.at_hand(ref, patience)
+        if patience:
+            self._device.answered(data is not None)
+        if data is None:
+            data = await self._fetch(ref)
         if keep:
             self._recent.put(ref.digest, data, len(data))
         return data
 
-    def at_hand(self, ref: BlobRef) -> bytes | None:
-        """A chunk's bytes if they can be had without waiting. Raises `DamagedBlob`."""
-        return self._at_hand(ref, 0.0)
-
-    def _at_hand(self, ref: BlobRef, patience: float) -> bytes | None:
-        recent = self._recent.get(ref.digest)
-        if recent is not None:
-            return recent
+    def at_hand(self, ref: BlobRef, patience: float = 0.0) -> bytes | None:
+        """A chunk's bytes if they can be had without waiting, or within `patience` seconds, a
+        fraction of a millisecond. Raises `DamagedBlob`."""
         try:
             return self._blobs.read_cached(ref, patience)
         except Damaged as error:
             raise DamagedBlob(ref, error.why) from error
-
-    def _soon_at_hand(self, ref: BlobRef) -> bytes | None:
-        patience = self._device.patience()
-        data = self._at_hand(ref, patience)
-        if patience:
-            self._device.answered(data is not None)
-        return data
 
     async def _fetch(self, ref: BlobRef) -> bytes:
         while (flight := self._flights.get(ref.digest)) is not None:

@@ -125,9 +125,9 @@ def _moments(home: Path, draft: Path) -> dict[str, Callable[[], object]]:
     return {
         "the commit begins": (draft / "commit.sqlite").exists,
         "packs are being stored": _packs_grow(home),
-        "the commit's id is noted": lambda: (
-            json.loads((draft / "draft.json").read_bytes())["commit"]
-        ),
+        "the commit's id is noted": lambda: json.loads((draft / "draft.json").read_bytes())[
+            "commit"
+        ],
         "the record is there": lambda: len(os.listdir(records)) > 1,
         "the draft stands on it": lambda: (
             json.loads((draft / "draft.json").read_bytes())["base"] == 1

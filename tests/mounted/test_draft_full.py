@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import MIB, filled, small_disk
+from tests.support.disks import MIB, filled, small_disk, taken
 from tests.support.mounts import artfs, mounted, wait_for
 from tests.support.twin import Twin, check_version, here, put
 from tests.support.writers import held
@@ -67,6 +67,26 @@ def test_deleting_many_files_works_while_the_disk_is_full(
         Twin(mount, base).compare()
         assert mount.umount().stdout == "data:v1\n"
     check_version("data:v1", base)
+
+
+def test_deleting_many_files_while_another_program_takes_whatever_comes_free(
+    base: Path, small: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    """Some are deleted, then there may be no room to note one more; nothing else goes wrong."""
+    at = tmp_path / "mnt"
+    with mounted("draft", "data", at=at, env=env, expect_errors=True) as mount:
+        make_files(at, "many", 3000)
+        with taken(small):
+            left = {path.name for path in (at / "many").iterdir()}
+            with contextlib.suppress(OSError):
+                for name in sorted(left):
+                    (at / "many" / name).unlink()
+                    left.remove(name)
+            assert len(left) <= 2700
+            assert {path.name for path in (at / "many").iterdir()} == left
+        shutil.rmtree(at / "many")
+        Twin(mount, base).compare()
+        assert mount.umount().stdout == "data:v0 (unchanged)\n"
 
 
 def test_what_was_written_before_the_disk_was_full_can_be_closed(

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: The event loop is held no longer than this at a time by what a commit leaves to do.
 _STEP = 0.005
+#: Rows that one step changes.
+_STEP_ROWS = 200
 _ROWS = 100
 #: Seconds that a thread keeps the interpreter while the event loop waits for it; Python's default
 #: is 5 ms.
@@ -127,7 +129,7 @@ class Committer:
             finally:
                 self.reading -= 1
                 snapshot.close()
-            if rebased.is_new:
+            if rebased.moves:
                 await self._take_over(frozen, results, rebased)
             done = rebased.done
             await in_thread(self._stands_on_version, done.version)
@@ -190,7 +192,8 @@ class Committer:
 
     async def _take_over(self, frozen: int, results: Results, rebased: Rebased) -> None:
         """The draft stands on the new version now."""
-        steps = _Steps(self._finish_taking)
+        steps = _Steps(self._pending_rows, self._finish_taking)
+        self._space.require()
         if rebased.onto is not None:
             await self._adopt(frozen, results, rebased.root, steps)
         after = 0
@@ -207,6 +210,9 @@ class Committer:
         for table in ("origins", "contested"):
             self._journal.do(f"DELETE FROM {table} WHERE epoch <= ?", (frozen,))
         self._finish_taking()
+
+    def _pending_rows(self) -> int:
+        return self._journal.pending_rows + self._inodes.unsaved
 
     def _finish_taking(self) -> None:
         self._finish_step()
@@ -302,14 +308,15 @@ class _Reading:
 
 
 class _Steps:
-    """Lets others have the event loop when a step has taken its time."""
+    """Ends steps before they hold up others, or fill the journal's log."""
 
-    def __init__(self, finish: Callable[[], None]) -> None:
+    def __init__(self, pending: Callable[[], int], finish: Callable[[], None]) -> None:
+        self._pending = pending
         self._finish = finish
         self._began = time.monotonic()
 
     async def pause(self) -> None:
-        if time.monotonic() - self._began > _STEP:
+        if time.monotonic() - self._began > _STEP or self._pending() > _STEP_ROWS:
             self._finish()
             await trio.lowlevel.checkpoint()
             self._began = time.monotonic()

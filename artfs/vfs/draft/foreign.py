@@ -91,21 +91,22 @@ class Adopting:
         if is_gone or self._journal.changed_since(directory_ino, name, self._frozen):
             self._contest(path)
             return
+        now = time.time_ns()
         entry = codec.unpack(packed) if packed is not None else None
         if entry is None:
             if old is not None:
                 self._names.take(directory, name)
-                self._lose(old)
+                self._garbage.lose_name(old, now)
         elif old is not None and _can_change_to(old, entry):
-            self._change(old, entry)
+            self._change(old, entry, now)
         else:
             new = codec.of_entry(
                 numbers.of_base(self._graft, ordinal), entry, None, directory.uid, directory.gid
             )
             self._names.give(directory, name, self._inodes.adopt(new), old is not None)
             if old is not None:
-                self._lose(old)
-        directory.mtime_ns = directory.ctime_ns = time.time_ns()
+                self._garbage.lose_name(old, now)
+        directory.mtime_ns = directory.ctime_ns = now
         self._inodes.touch(directory)
         self.stale.names.append((directory_ino, name))
 
@@ -113,19 +114,12 @@ class Adopting:
         self._journal.contest(path)
         self.contested += 1
 
-    def _change(self, file: Inode, entry: Entry) -> None:
+    def _change(self, file: Inode, entry: Entry, now: int) -> None:
         file.lower, file.base_len, file.size = entry, entry.size, entry.size
         file.mode = codec.mode_of(entry)
-        file.mtime_ns, file.ctime_ns = entry.mtime_ns, time.time_ns()
+        file.mtime_ns, file.ctime_ns = entry.mtime_ns, now
         self._inodes.touch(file)
         self.stale.files.append(file.ino)
-
-    def _lose(self, inode: Inode) -> None:
-        inode.ctime_ns = time.time_ns()
-        inode.nlink = 0 if inode.is_dir else inode.nlink - 1
-        self._inodes.touch(inode)
-        if inode.nlink == 0:
-            self._garbage.lost_name(inode)
 
 
 def _can_change_to(file: Inode, entry: Entry) -> bool:

@@ -21,8 +21,8 @@ from artfs.vfs.draft.threads import disk_errors, in_thread
 _BATCH, _BATCH_BYTES = 512, 64 << 20
 #: The first where the disk has little room.
 _BATCH_LOW = 64
-#: Rows deleted at a time, so that nobody waits long.
-_ROWS = 500
+#: Rows changed at a time, so that nobody waits long and the journal's log need not grow by much.
+_ROWS = 200
 
 _SWEEP = (
     "DELETE FROM {table} WHERE {column} = ? AND name IN"
@@ -52,8 +52,13 @@ class Garbage:
         self._files.append((ino, epoch))
         self._bytes += size
 
-    def lost_name(self, inode: Inode) -> None:
-        """An inode's last name is gone."""
+    def lose_name(self, inode: Inode, now: int) -> None:
+        """An inode has a name less, as of `now` (ns); a directory has but one."""
+        inode.ctime_ns = now
+        inode.nlink = 0 if inode.is_dir else inode.nlink - 1
+        self._inodes.touch(inode)
+        if inode.nlink:
+            return
         self.dead[inode.ino] = inode
         self._journal.do("INSERT OR IGNORE INTO dead VALUES (?)", (inode.ino,))
         self._journal.do("DELETE FROM origins WHERE ino = ?", (inode.ino,))
@@ -115,13 +120,14 @@ class Garbage:
 
     async def _delete_files(self) -> None:
         ready = [file for file in self._files if file[1] > self.frozen]
-        self._bytes = 0
         if not ready:
+            self._bytes = 0
             return
-        self._files = [file for file in self._files if file[1] <= self.frozen]
         with disk_errors("draft"):
             self._inodes.save()
             self._journal.commit()
+            self._files = [file for file in self._files if file[1] <= self.frozen]
+            self._bytes = 0
             await in_thread(self._sync_and_remove, ready)
 
     def _sync_and_remove(self, files: list[tuple[int, int]]) -> None:
@@ -136,6 +142,8 @@ class Garbage:
                 self.bury(inode)
             else:
                 self._directories.append(ino)
+            if self._journal.pending_rows >= _ROWS:
+                self._journal.commit()
         self._journal.commit()
         lost = []
         for ino, epoch in self._data.names():

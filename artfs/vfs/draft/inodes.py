@@ -112,6 +112,11 @@ class Inodes:
         if len(inode.unsaved) > _UNSAVED:
             self.save_extents(inode)
 
+    @property
+    def unsaved(self) -> int:
+        """How many inodes differ from their rows."""
+        return len(self._touched)
+
     def is_touched(self, inode: Inode) -> bool:
         """Whether the inode differs from its row."""
         return inode.ino in self._touched

@@ -8,7 +8,6 @@ and `commit` ends it: from then on it outlives the daemon, after `sync` the mach
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TypeAlias
 
 from artfs.errors import UnsupportedFormat
 from artfs.vfs.draft.intervals import Range
+from artfs.vfs.draft.wal import Log
 
 _VERSION = 2
 
@@ -116,6 +116,10 @@ _BLOCK = 1024
 _DENTRIES = 1 << 14
 #: A WAL larger than this is copied into the database; the second where there is little room.
 _CHECKPOINT, _CHECKPOINT_LOW = 16 << 20, 2 << 20
+#: A WAL longer than this is cut when it begins anew.
+_LOG_MAX = 64 << 20
+#: What a changed row adds to the log at most, on average: a page of its table and some of an index.
+_ROW = 2 << 10
 #: The WAL's pages are 1 KiB: with SQLite's 4 KiB a created file costs 27 KB of log, so 8 KB.
 _PAGE = 1024
 
@@ -157,7 +161,8 @@ class Journal:
         self._dentries: dict[tuple[int, bytes], tuple[int, int] | None] = {}
         self._open = False
         self._failed = False
-        self._wal = os.open(f"{path}-wal", os.O_RDWR | os.O_CREAT, 0o600)
+        self._changes_before = 0
+        self._log = Log(path, _PAGE)
 
     def _migrate(self) -> None:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -187,6 +192,7 @@ class Journal:
         if not self._open:
             self._db.execute("BEGIN IMMEDIATE")
             self._open = True
+            self._changes_before = self._db.total_changes
         return self._db.execute(sql, args)
 
     def ask(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
@@ -196,9 +202,13 @@ class Journal:
     def commit(self) -> None:
         """End the transaction: what was changed outlives the daemon.
 
-        Raises `sqlite3.Error`; then SQLite has rolled the transaction back, which memory does not
-        know, and no more changes are taken. `Space` keeps this from happening.
+        Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then SQLite has rolled
+        the transaction back, which memory does not know, and no more changes are taken.
         """
+        self.reserve(0)
+        self._commit()
+
+    def _commit(self) -> None:
         if self._open:
             try:
                 self._db.execute("COMMIT")
@@ -208,18 +218,23 @@ class Journal:
             finally:
                 self._open = False
 
+    @property
+    def pending_rows(self) -> int:
+        """Rows that the open transaction changed."""
+        return self._db.total_changes - self._changes_before if self._open else 0
+
+    def reserve(self, size: int) -> None:
+        """See to it that the open transaction, with `size` bytes more in the log, can be committed
+        even on a full disk. Raises `NoSpace`."""
+        self._log.reserve(self.pending_rows * _ROW + size)
+
     def sync(self) -> None:
         """Make everything committed outlive the machine. Blocks; any thread."""
-        os.fdatasync(self._wal)
-
-    @property
-    def log_size(self) -> int:
-        """Bytes of the write-ahead log."""
-        return os.fstat(self._wal).st_size
+        self._log.sync()
 
     def wants_checkpoint(self, is_low: bool) -> bool:
         """Whether the write-ahead log is long, for a disk that has little room or one that has."""
-        return self.log_size > (_CHECKPOINT_LOW if is_low else _CHECKPOINT)
+        return self._log.uncopied > (_CHECKPOINT_LOW if is_low else _CHECKPOINT)
 
     def checkpoint(self) -> None:
         """Copy the log into the database, so that it can begin anew. Blocks; any thread."""
@@ -231,23 +246,38 @@ class Journal:
             db.close()
 
     def restart_log(self) -> None:
-        """Empty the log if nobody reads it. Blocks, briefly if `checkpoint` has just been run."""
-        if not self._open:
-            self._db.execute("PRAGMA busy_timeout = 0")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Begin the log anew if nobody reads it, and no transaction is open. Blocks, briefly if
+        `checkpoint` has just been run."""
+        way = "TRUNCATE" if self._log.length > _LOG_MAX else "RESTART"
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            is_busy = self._db.execute(f"PRAGMA wal_checkpoint({way})").fetchone()[0]
+        finally:
             self._db.execute("PRAGMA busy_timeout = 30000")
+        if is_busy:
+            return
+        # SQLite goes back to the beginning with the next transaction that changes a page.
+        self.do("UPDATE counters SET value = value + 1 WHERE name = 'seq'")  # leaves a number out
+        self.commit()
 
     def close(self) -> None:
         """Commit and close."""
         try:
-            self.commit()
+            self._commit()
         finally:
             self.abandon()
 
     def abandon(self) -> None:
         """Close without committing, as a kill would."""
-        os.close(self._wal)
-        self._db.close()
+        # The last connection deletes the log, unless it may only read; and a draft that is resumed
+        # on a full disk needs the room that the log has.
+        last = connect(self.path, read_only=True)
+        try:
+            last.execute("SELECT 1 FROM counters").fetchone()
+        finally:
+            self._db.close()
+            last.close()
+            self._log.close()
 
     # Counters
 

@@ -93,14 +93,6 @@ class Namespace:
             directory.nlink += subdirectories
         self._inodes.touch(directory)
 
-    def _lose_link(self, inode: Inode, now: int) -> None:
-        """One name less; a directory has but one."""
-        inode.ctime_ns = now
-        inode.nlink = 0 if inode.is_dir else inode.nlink - 1
-        self._inodes.touch(inode)
-        if inode.nlink == 0:
-            self._garbage.lost_name(inode)
-
     async def link(self, ino: int, parent_ino: int, name: bytes) -> Inode:
         """Give an inode one more name."""
         inode = await self._inodes.get(ino)
@@ -146,7 +138,7 @@ class Namespace:
         await self._names.mark([(parent, name)], NAME)
         now = time.time_ns()
         self._names.take(parent, name)
-        self._lose_link(inode, now)
+        self._garbage.lose_name(inode, now)
         self._changed_directory(parent, now, -1 if inode.is_dir else 0)
 
     async def rename(
@@ -174,7 +166,7 @@ class Namespace:
             assert target is not None
             self._note_origin(target, new_parent, new_name, new_was_there, (parent, name))
         elif target is not None:
-            self._lose_link(target, now)
+            self._garbage.lose_name(target, now)
         self._note_origin(source, parent, name, was_there, (new_parent, new_name))
         self._names.give(new_parent, new_name, source, target is not None)
         if flags == EXCHANGE and target is not None:

@@ -41,12 +41,12 @@ def check_policy(policy: str) -> str:
 
 class Rebased(msgspec.Struct, frozen=True):
     """A commit's outcome: its version's `root`, and `onto` which version of others it was put
-    (None: nobody else had made one). `is_new`: the draft does not stand on that version yet."""
+    (None: nobody else had made one). `moves`: the draft does not stand on that version yet."""
 
     done: Committed
     root: Entry
     onto: int | None
-    is_new: bool
+    moves: bool
 
 
 class Rebasing:
@@ -84,31 +84,30 @@ class Rebasing:
         """
         self._refuse(self._snapshot.contested())
         own = self._own_versions()
-        for number in own:
-            version = self._catalog.version(self._key, number)
+        for version in own:
             if version.base != self._at:
                 self._put_on(version.base)
-            self._at, self._below, self._metadata = number, version.root.entry(), version.metadata
+            self._at, self._below = version.version, version.root.entry()
+            self._metadata = version.metadata
         done = self._put(description)
         if own and not done.changed:
-            done = msgspec.structs.replace(done, changed=done.version == own[-1])
-        is_new = done.changed or bool(own) or self._onto is not None
-        if is_new:
+            done = msgspec.structs.replace(done, changed=done.version == own[-1].version)
+        moves = done.changed or bool(own) or self._onto is not None
+        if moves:
             self._writer.finish()  # if it was not: the draft is to stand on what was stored now
-        return Rebased(done, self._root, self._onto, is_new)
+        return Rebased(done, self._root, self._onto, moves)
 
     def _put(self, description: str) -> Committed:
         while True:
-            newest = self._newest()
-            if newest != self._at:
-                self._follow(newest)
             try:
                 return self._record(description)
             except Conflict:
-                if self._newest() == newest:
+                newest = self._newest()
+                if newest == self._at:
                     raise  # about something else
+            self._follow(newest)
 
-    def _own_versions(self) -> list[int]:
+    def _own_versions(self) -> list[VersionRecord]:
         """The draft's versions that it does not stand on yet; a commit id is used for one only."""
         record = self._draft.record
         landed = list(record.landed)
@@ -122,7 +121,8 @@ class Rebasing:
         if not record.commit or landed != record.landed:
             self._draft.update(commit=secrets.token_hex(16), landed=landed)
         # One that was deleted meanwhile counts for nothing any more.
-        return [number for number in landed if self._version(number) is not None]
+        found = [self._version(number) for number in landed]
+        return [version for version in found if version is not None]
 
     def _newest(self) -> int:
         try:

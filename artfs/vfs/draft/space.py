@@ -1,9 +1,9 @@
 """Room on the disk that holds the draft.
 
-The journal must never meet a full disk: what it holds has been answered for. So an operation that
-takes room is refused with `NoSpace` while some is left, and a ballast file gives way to those that
-make room (unlink, truncate), and to what has been answered for and is yet to be noted, even where
-another program has taken the rest. Event loop only.
+The journal must never meet a full disk: what it holds has been answered for. So before an
+operation its log takes what it may need of the disk (`Journal.reserve`), where no other program can
+have it. An operation that takes room is refused with `NoSpace` while some is left for those that
+make room (unlink, truncate) and for closing what has been written. Event loop only.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import os
 import time
 from pathlib import Path
 
+from artfs.vfs.draft.journal import Journal
 from artfs.vfs.errors import NoSpace
 from artfs.vfs.tree import FsStats
 
-#: Left free for the journal: some hundred operations.
+#: Left free on the disk, and in the journal's log, by what takes room: some hundred operations.
 _MARGIN = 2 << 20
-_BALLAST = 4 << 20
 #: With twice so many bytes free nobody takes more than half in so many seconds, so it need not be
 #: asked again for that time. Asking takes a tenth of creating a small file.
 _AMPLE, _AMPLE_SECONDS = 1 << 30, 0.02
-#: Left free for the operation under way, whatever it is.
+#: Left in the journal's log for the operation under way, whatever it is.
 _LAST = 512 << 10
 #: With less than this free, the draft takes no more room for itself than it must.
 _ROOMY = 64 << 20
@@ -30,10 +30,9 @@ _ROOMY = 64 << 20
 class Space:
     """The filesystem that `directory` is on."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, journal: Journal) -> None:
         self._directory = directory
-        self._ballast = directory / "ballast"
-        self._has_ballast = self._ballast.exists()  # of a draft that is resumed
+        self._journal = journal
         self._ample_until = 0.0
         #: Whether little was left when somebody last asked.
         self.is_low = False
@@ -41,31 +40,18 @@ class Space:
 
     def check(self, size: int) -> None:
         """Raise `NoSpace` unless there is room for `size` bytes and what the journal needs."""
-        free = self._free()
-        if free < _MARGIN + size:
+        if self._free() < _MARGIN + size:
             raise NoSpace
-        if not self._has_ballast and free > 2 * (_MARGIN + _BALLAST):
-            self._take_ballast()
+        self.require()
 
     def make_room(self) -> None:
         """Before an operation that frees more than it takes: raise `NoSpace` only if not even it
         can be noted."""
-        if self.give_way() < _LAST:
-            raise NoSpace
-
-    def give_way(self) -> int:
-        """Before what has been done is noted; returns how many bytes there are for that."""
-        free = self._free()
-        if free < _MARGIN and self._has_ballast:
-            self._ballast.unlink(missing_ok=True)
-            self._has_ballast = False
-            free = self._free()
-        return free
+        self._journal.reserve(_LAST)
 
     def require(self) -> None:
         """Before the journal takes much at once: raise `NoSpace` unless there is room for it."""
-        self.give_way()
-        self.check(0)
+        self._journal.reserve(_MARGIN)
 
     def _free(self) -> int:
         """Bytes left, or some of them if there are plenty."""
@@ -78,14 +64,6 @@ class Space:
         if free > 2 * _AMPLE:
             self._ample_until = now + _AMPLE_SECONDS
         return free
-
-    def _take_ballast(self) -> None:
-        fd = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, _BALLAST)
-        finally:
-            os.close(fd)
-        self._has_ballast = True
 
     def stats(self) -> FsStats:
         """What statfs shows: what is really left."""

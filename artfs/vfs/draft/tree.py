@@ -86,7 +86,7 @@ class DraftTree:
         self.commit_on = commit_on
         self.on_conflict = on_conflict
         self._journal = journal
-        self._space = Space(draft.path)
+        self._space = Space(draft.path, journal)
         self._data = DataFiles(draft.data)
         self._inodes = Inodes(journal, fetcher, uid, gid)
         self._names = Names(journal, self._inodes, fetcher)
@@ -112,16 +112,18 @@ class DraftTree:
 
     async def _done(self) -> None:
         """End an operation: what it changed outlives the daemon."""
-        with disk_errors("draft"):
-            self._space.give_way()
-            self._inodes.save()
-            self._journal.commit()
-            self._contents.cut_shrunk()
-            self._committed_at = time.monotonic()
+        self._save()
         if self._journal.wants_checkpoint(self._space.is_low):
             await self._checkpoint()
         if self._garbage.wants_collecting():
             await self._garbage.collect()
+
+    def _save(self) -> None:
+        with disk_errors("draft"):
+            self._inodes.save()
+            self._journal.commit()
+            self._contents.cut_shrunk()
+            self._committed_at = time.monotonic()
 
     async def _checkpoint(self) -> None:
         """Keep the journal's log short. The bulk is copied in a thread; then there is little left
@@ -132,12 +134,11 @@ class DraftTree:
             return
         if time.monotonic() < self._checkpoint_again:
             return
-        if self._space.is_low and self._space.give_way() < self._journal.log_size:
-            return  # or the database might take what the log needs
         self._checkpointing = True
         try:
             await in_thread(self._journal.checkpoint)
             if not self._committer.reading:
+                self._save()
                 self._journal.restart_log()
         except (sqlite3.Error, OSError) as error:
             log.warning("draft %s: the journal's log cannot be emptied: %s", self.draft.path, error)
@@ -282,6 +283,7 @@ class DraftTree:
 
     async def setattr(self, ino: int, change: Change, handle: int | None) -> Attrs:
         inode = await self._inodes.get(ino)
+        self._space.make_room()
         if change.size is not None:
             await self._truncate(inode, change.size)
         await self._names.mark_inode(inode)

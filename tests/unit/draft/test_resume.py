@@ -248,7 +248,7 @@ def test_the_log_does_not_grow_without_end(
         async with drafted(tmp_path, repository) as fs:
             for i in range(200):
                 await fs.put(b"f%d" % i, b"1")
-            assert os.stat(fs.tree.draft.path / "journal.sqlite-wal").st_size < 200_000
+                assert fs.tree._journal._log.size < 200_000
             before = await fs.walk()
             fs = killed(fs, tmp_path)
             assert await fs.walk() == before

@@ -277,10 +277,7 @@ def test_a_full_disk_is_told_to_the_writer_and_making_room_still_works(
                 await fs.tree.write(handle, 0, b"x")
             with pytest.raises(NoSpace):
                 await fs.mkdir(b"dir")
-            ballast = fs.tree.draft.path / "ballast"
-            assert ballast.stat().st_blocks * 512 >= 4 << 20
             await fs.unlink(b"a")
-            assert not ballast.exists()
             await fs.truncate(b"big", 0)
             free = 1 << 30
             await fs.tree.write(handle, 0, b"x")

@@ -218,7 +218,7 @@ def test_two_opens_at_once_hand_nothing_over(
     """The first one waits for the store, the second may read already when it comes back."""
     commit_tree(repository, TREE)
     tree = tree_of(repository, 0)
-    monkeypatch.setattr(Fetcher, "_at_hand", lambda *_: None)  # so that they wait
+    monkeypatch.setattr(Fetcher, "at_hand", lambda *_: None)  # so that they wait
     preloads: list[bytes | None] = []
 
     async def check() -> None:

@@ -1,0 +1,145 @@
+"""The journal on a disk that others fill: what `reserve` promised can be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artfs.vfs.draft.journal import NAME, Journal
+from artfs.vfs.errors import NoSpace
+from tests.support.disks import MIB, filled, free, small_disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", 16 * MIB) as path:
+        yield path
+
+
+def mark(journal: Journal, count: int, first: int = 0) -> None:
+    for n in range(first, first + count):
+        journal.mark(1, b"%d" % n, NAME)
+
+
+def marked(journal: Journal) -> int:
+    row = journal.ask("SELECT count(*) FROM changes").fetchone()
+    return int(row[0])
+
+
+def test_what_was_reserved_can_be_committed_though_others_took_the_rest(disk: Path) -> None:
+    journal = Journal(disk / "journal.sqlite")
+    journal.reserve(2 * MIB)
+    with filled(disk):
+        assert free(disk) == 0
+        done = 0
+        with contextlib.suppress(NoSpace):
+            while True:
+                journal.reserve(64 << 10)
+                mark(journal, 10, done)
+                journal.commit()
+                done += 10
+        assert done >= 1000
+    journal.close()
+    journal = Journal(disk / "journal.sqlite")
+    assert marked(journal) == done
+    journal.close()
+
+
+def test_the_log_begins_anew_with_the_same_room(disk: Path) -> None:
+    journal = Journal(disk / "journal.sqlite")
+    journal.reserve(2 * MIB)
+    mark(journal, 2000)
+    journal.commit()
+    used = journal._log.size
+    journal.checkpoint()  # the database has the pages now, and can take them again
+    journal.restart_log()
+    assert journal._log.size < used / 10
+    journal.reserve(2 * MIB)
+    with filled(disk):
+        for _ in range(50):
+            journal.epoch += 1
+            mark(journal, 100)
+            journal.commit()
+            journal.checkpoint()
+            journal.restart_log()
+    assert marked(journal) == 2000
+    journal.close()
+
+
+def test_a_log_that_has_grown_long_is_cut(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artfs.vfs.draft.journal._LOG_MAX", 100_000)
+    journal = Journal(disk / "journal.sqlite")
+    wal = disk / "journal.sqlite-wal"
+    journal.reserve(5 * MIB)
+    assert wal.stat().st_blocks * 512 >= 5 * MIB
+    mark(journal, 10)
+    journal.commit()
+    journal.restart_log()
+    assert wal.stat().st_size < 4 * MIB
+    journal.reserve(2 * MIB)
+    assert wal.stat().st_blocks * 512 >= 2 * MIB
+    journal.close()
+
+
+def test_a_log_that_is_read_goes_on(disk: Path) -> None:
+    journal = Journal(disk / "journal.sqlite")
+    mark(journal, 1000)
+    journal.commit()
+    reader = sqlite3.connect(journal.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM changes").fetchone()
+    mark(journal, 10, 1000)
+    journal.commit()
+    used = journal._log.size
+    journal.restart_log()
+    assert journal._log.size == used
+    assert reader.execute("SELECT count(*) FROM changes").fetchone() == (1000,)
+    reader.close()
+    journal.restart_log()
+    assert journal._log.size < used
+    assert marked(journal) == 1010
+    journal.close()
+
+
+def test_a_transaction_that_finds_no_room_is_kept_and_committed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    mark(journal, 10)
+    hits = 0
+
+    def refuse(*_: object) -> None:
+        nonlocal hits
+        hits += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(NoSpace):
+            journal.commit()
+    assert hits
+    assert journal.pending
+    journal.commit()
+    journal.abandon()
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert marked(journal) == 10
+    journal.close()
+
+
+def test_a_journal_that_is_closed_keeps_its_room(disk: Path) -> None:
+    """A draft that is resumed on a full disk needs it."""
+    journal = Journal(disk / "journal.sqlite")
+    journal.reserve(2 * MIB)
+    journal.close()
+    with filled(disk):
+        journal = Journal(disk / "journal.sqlite")
+        journal.reserve(2 * MIB)
+        mark(journal, 100)
+        journal.commit()
+        journal.close()
