@@ -6,7 +6,6 @@ else is taken over from the last commit as it is. Blocks; belongs to one thread.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from artfs.types import Entry, Kind
 from artfs.vfs.draft import codec
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.content import BASE, ZEROS, plan
-from artfs.vfs.draft.datafiles import DataFile
+from artfs.vfs.draft.datafiles import Frozen
 from artfs.vfs.draft.intervals import Intervals
 from artfs.vfs.draft.snapshot import Snapshot
 from artfs.vfs.tree import ROOT
@@ -106,7 +105,7 @@ class Builder:
     """Builds one version's tree."""
 
     def __init__(
-        self, snapshot: Snapshot, data: Path, repository: Repository, writer: PackWriter,
+        self, snapshot: Snapshot, data: Frozen, repository: Repository, writer: PackWriter,
         results: Results,
     ) -> None:  # fmt: skip
         self._snapshot = snapshot
@@ -194,17 +193,13 @@ class Builder:
 class FrozenFile:
     """A file's content as of a snapshot."""
 
-    def __init__(self, inode: Inode, snapshot: Snapshot, data: Path, blobs: Blobs) -> None:
+    def __init__(self, inode: Inode, snapshot: Snapshot, data: Frozen, blobs: Blobs) -> None:
         self._inode = inode
         self._snapshot = snapshot
         self._blobs = blobs
-        self._files: dict[int, DataFile | None] = {}
-        for layer in inode.layers:
-            path = f"{data}/{inode.ino}.{layer.epoch}"
-            try:
-                self._files[layer.epoch] = DataFile(path, os.O_RDONLY)
-            except FileNotFoundError:
-                self._files[layer.epoch] = None  # lost with the machine: zeros, as in the mount
+        self._files = {
+            layer.epoch: data.get(inode.ino, layer.epoch, inode.size) for layer in inode.layers
+        }
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly the bytes of the content."""

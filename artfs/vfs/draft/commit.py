@@ -30,6 +30,7 @@ from artfs.types import Entry
 from artfs.vfs.draft import codec
 from artfs.vfs.draft.building import Builder, Results
 from artfs.vfs.draft.content import Contents
+from artfs.vfs.draft.datafiles import Frozen
 from artfs.vfs.draft.foreign import Adopting, Stale, note_foreign
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate
@@ -176,7 +177,8 @@ class Committer:
         draft = self._draft
         results.clear()
         with PackWriter(draft.repository) as writer:
-            mine = Builder(snapshot, draft.data, draft.repository, writer, results).root()
+            data = Frozen(draft.data, draft.journal.shared_from)
+            mine = Builder(snapshot, data, draft.repository, writer, results).root()
             rebasing = Rebasing(draft, snapshot, writer, mine, policy)
             if description is None:
                 description = draft.record.description

@@ -21,7 +21,7 @@ from artfs.aio.fetch import Fetcher
 from artfs.format import walk
 from artfs.types import Entry, Kind
 from artfs.vfs.draft.codec import EVERYTHING, PARTIAL, Inode, Layer
-from artfs.vfs.draft.datafiles import DataFile, DataFiles
+from artfs.vfs.draft.datafiles import DataFiles, LayerFile
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.intervals import Intervals, Range
@@ -129,15 +129,17 @@ class Contents:
         # Neither truncation nor a commit changes what this read returns once it is planned.
         lower = inode.lower
         pieces = plan(inode, offset, end, written)
-        files = {p.source: self._data.get(inode.ino, p.source) for p in pieces if p.source >= 0}
+        files = {
+            p.source: self._data.get(inode.ino, p.source, end) for p in pieces if p.source >= 0
+        }
         return b"".join([await self._piece(p, lower, files) for p in pieces])
 
     async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
         with disk_errors("read"):
-            file = self._data.get(inode.ino, epoch)
+            file = self._data.get(inode.ino, epoch, end)
             return await _read(file, offset, end - offset)
 
-    async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, DataFile]) -> bytes:
+    async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, LayerFile]) -> bytes:
         if p.source == ZEROS:
             return bytes(p.end - p.start)
         if p.source == BASE:
@@ -162,7 +164,8 @@ class Contents:
         """Write, `inline` or in a thread. The caller has marked the inode, and keeps commits from
         beginning meanwhile unless `inline`."""
         with disk_errors("write"):
-            file = self._data.get(inode.ino, self._journal.epoch, new=True)
+            end = offset + len(data)
+            file = self._data.get(inode.ino, self._journal.epoch, end, new=True)
             layer = self._writable(inode)
             if offset > inode.size and layer.limit == EVERYTHING:
                 # What a killed daemon had written there, and nobody closed, must not come back.
@@ -173,7 +176,6 @@ class Contents:
                 self.pace.took(time.monotonic() - start)
             else:
                 await in_thread(file.write, offset, data)
-        end = offset + len(data)
         if layer.limit == PARTIAL:
             inode.unsaved.add(offset, end)
         inode.size = max(inode.size, end)
@@ -274,14 +276,14 @@ class Contents:
         whole = (inode.size + 511) >> 9
         if not inode.is_file or inode.base_len:
             return whole
-        held = sum(self._data.blocks(inode.ino, layer.epoch) for layer in inode.layers)
+        held = sum(self._data.blocks(inode.ino, layer.epoch, inode.size) for layer in inode.layers)
         return min(held, whole + 8)
 
     # Durability
 
     async def sync(self, inode: Inode) -> None:
         """Make a file's bytes durable; its size and ranges are the journal's."""
-        files = [self._data.get(inode.ino, layer.epoch) for layer in inode.layers]
+        files = [self._data.get(inode.ino, layer.epoch, inode.size) for layer in inode.layers]
 
         def run() -> None:
             for file in files:
@@ -292,7 +294,7 @@ class Contents:
             await in_thread(run)
 
 
-async def _read(file: DataFile, offset: int, size: int) -> bytes:
+async def _read(file: LayerFile, offset: int, size: int) -> bytes:
     if size > _INLINE:
         return await in_thread(file.read, offset, size)
     return file.read(offset, size)

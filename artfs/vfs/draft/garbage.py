@@ -11,7 +11,7 @@ from collections import deque
 import trio
 
 from artfs.vfs.draft.codec import PARTIAL, Inode
-from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.datafiles import NEVER, DataFiles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.space import Space
@@ -128,11 +128,11 @@ class Garbage:
             self._journal.commit()
             self._files = [file for file in self._files if file[1] <= self.frozen]
             self._bytes = 0
-            await in_thread(self._sync_and_remove, ready)
+            await in_thread(self._sync_and_remove, ready, self._journal.epoch)
 
-    def _sync_and_remove(self, files: list[tuple[int, int]]) -> None:
+    def _sync_and_remove(self, files: list[tuple[int, int]], writing: int) -> None:
         self._journal.sync()
-        self._data.remove(files)
+        self._data.remove(files, writing)
 
     def sweep_leftovers(self) -> None:
         """After a kill: bury what was dead, delete data files that nothing names. Blocks."""
@@ -146,9 +146,9 @@ class Garbage:
                 self._journal.commit()
         self._journal.commit()
         lost = []
-        for ino, epoch in self._data.names():
+        for ino, epoch in self._data.layers():
             inode = self._inodes.at_hand(ino)
             if inode is None or all(layer.epoch != epoch for layer in inode.layers):
                 lost.append((ino, epoch))
-        self._sync_and_remove(lost)
+        self._sync_and_remove(lost, NEVER)
         self._files.clear()

@@ -17,7 +17,7 @@ from artfs.errors import UnsupportedFormat
 from artfs.vfs.draft.intervals import Range
 from artfs.vfs.draft.wal import Log
 
-_VERSION = 2
+_VERSION = 3
 
 _CONTESTED = """
 -- Paths changed here, while a commit went on, that were changed too by the version of others on
@@ -28,6 +28,16 @@ CREATE TABLE contested (
 ) WITHOUT ROWID;
 """
 
+#: What earlier formats lack. The data files of format 2 are not shared, so a new epoch begins.
+_SHARED = """
+UPDATE counters SET value = value + 1 WHERE name = 'epoch';
+INSERT INTO counters SELECT 'shared', value FROM counters WHERE name = 'epoch';
+"""
+#: No epoch is as late.
+_NEVER = 1 << 62
+_LACKING = {1: _CONTESTED + _SHARED, 2: _SHARED}
+_FIRST = "INSERT INTO counters VALUES ('epoch', 1), ('ino', 2), ('seq', 1), ('shared', 1);"
+
 _SCHEMA = """
 -- Bases: graft 0 is the version that the draft was opened over (or an empty directory), each other
 -- one a version with changes of others that a commit took over.
@@ -37,7 +47,8 @@ CREATE TABLE grafts (
 );
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,         -- 'epoch': raised by each commit, never falls;
-    value INTEGER NOT NULL          -- 'ino', 'seq': no number from here on has been given
+    value INTEGER NOT NULL          -- 'ino', 'seq': no number from here on has been given;
+                                    -- 'shared': the epoch from which data files are shared
 ) WITHOUT ROWID;
 -- Inodes made in the draft, and those of a base whose attributes, content or links changed.
 CREATE TABLE inodes (
@@ -157,6 +168,8 @@ class Journal:
         self._migrate()
         self._numbers = {"ino": (0, 0), "seq": (0, 0)}
         self.epoch = self._counter("epoch")
+        #: Layers from this epoch on may lie in shared data files.
+        self.shared_from = self._counter("shared")
         #: Rows of `dentries`, or that there is none, as they are now.
         self._dentries: dict[tuple[int, bytes], tuple[int, int] | None] = {}
         self._open = False
@@ -173,10 +186,9 @@ class Journal:
                 str(self.path), f"is written in format {found}, this artfs reads up to {_VERSION}",
                 "use a newer artfs",
             )  # fmt: skip
-        first = "INSERT INTO counters VALUES ('epoch', 1), ('ino', 2), ('seq', 1);"
-        schema = f"{_SCHEMA} {_CONTESTED} {first}" if found == 0 else _CONTESTED
+        steps = _LACKING[found] if found else _SCHEMA + _CONTESTED + _FIRST
         version = f"PRAGMA user_version = {_VERSION};"
-        self._db.executescript(f"BEGIN IMMEDIATE; {schema} {version} COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE; {steps} {version} COMMIT;")
 
     # Transactions
 
@@ -253,6 +265,7 @@ class Journal:
         try:
             is_busy = self._db.execute(f"PRAGMA wal_checkpoint({way})").fetchone()[0]
         finally:
+            self._log.copied()
             self._db.execute("PRAGMA busy_timeout = 30000")
         if is_busy:
             return
@@ -294,6 +307,11 @@ class Journal:
             self.do("UPDATE counters SET value = ? WHERE name = ?", (end, name))
         self._numbers[name] = (number + 1, end)
         return number
+
+    def share_nothing(self) -> None:
+        """Every layer is to have a data file of its own. Of a draft that is being made."""
+        self.shared_from = _NEVER
+        self.do("UPDATE counters SET value = ? WHERE name = 'shared'", (self.shared_from,))
 
     def next_epoch(self) -> None:
         """Changes belong to a new epoch from now on."""

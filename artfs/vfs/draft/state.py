@@ -24,6 +24,7 @@ from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey
 from artfs.vfs.draft import codec
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.punching import can_punch
 
 _DRAFTS = "drafts"
 #: What `create_draft` makes. Nothing else may become a path: drafts are deleted, with all below.
@@ -163,6 +164,8 @@ def create_draft(
         if base is not None:
             root = repository.root(base)
         journal.do("INSERT INTO grafts VALUES (0, ?)", (codec.pack(root),))
+        if not can_punch(path / "data"):
+            journal.share_nothing()
         journal.commit()
         journal.sync()
         _sync_directory(path)

@@ -87,7 +87,7 @@ class DraftTree:
         self.on_conflict = on_conflict
         self._journal = journal
         self._space = Space(draft.path, journal)
-        self._data = DataFiles(draft.data)
+        self._data = DataFiles(draft.data, journal.shared_from)
         self._inodes = Inodes(journal, fetcher, uid, gid)
         self._names = Names(journal, self._inodes, fetcher)
         self._garbage = Garbage(journal, self._inodes, self._data, self._space)

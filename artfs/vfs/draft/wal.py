@@ -21,9 +21,9 @@ from artfs.vfs.errors import NoSpace
 
 _HEADER, _FRAME_HEADER = 32, 24
 _INDEX, _INDEX_FRAMES = 32 << 10, 4096
-#: In the -shm file, as native integers: frames in the log; pages of the database with them; frames
-#: that the database has.
-_FRAMES_AT, _PAGES_AT, _COPIED_AT = 16, 20, 96
+#: In the -shm file, as native integers: frames in the log and pages of the database with them;
+#: frames that the database has.
+_FRAMES_AT, _COPIED_AT = 16, 96
 #: Taken at a time.
 _STEP = 1 << 20
 
@@ -41,44 +41,48 @@ class Log:
             os.open(f"{journal}{suffix}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             for suffix in ("", "-wal", "-shm")
         )
+        #: How long they are, or less.
+        self.length = self._database_length = 0
 
-    def _number(self, offset: int) -> int:
-        number: int = struct.unpack("=I", os.pread(self._shm, 4, offset))[0]
-        return number
+    def _state(self) -> tuple[int, int]:
+        """Frames in the log, pages of the database with them."""
+        frames, pages = struct.unpack("=II", os.pread(self._shm, 8, _FRAMES_AT))
+        return frames, pages
 
     @property
     def size(self) -> int:
         """Bytes that committed transactions take."""
-        return _HEADER + self._number(_FRAMES_AT) * self._frame
+        return _HEADER + self._state()[0] * self._frame
 
     @property
     def uncopied(self) -> int:
         """`size` if the database does not have all of it, else 0: it can begin anew."""
-        return self.size if self._number(_COPIED_AT) < self._number(_FRAMES_AT) else 0
-
-    @property
-    def length(self) -> int:
-        """Bytes up to which it can grow without asking the disk."""
-        return os.fstat(self._wal).st_size
+        (copied,) = struct.unpack("=I", os.pread(self._shm, 4, _COPIED_AT))
+        return self.size if copied < self._state()[0] else 0
 
     def reserve(self, size: int) -> None:
         """See to it that `size` bytes can be appended, and copied. Raises `NoSpace`."""
-        end = self.size + size
-        database = self._number(_PAGES_AT) * self._page + size
-        if end <= self.length and database <= os.fstat(self._database).st_size:
+        frames, pages = self._state()
+        end = _HEADER + frames * self._frame + size
+        database = pages * self._page + size
+        if end <= self.length and database <= self._database_length:
             return
         for more in (_STEP, 0):
             try:
                 indexes = (end + more) // (self._frame * _INDEX_FRAMES) + 2
                 _lengthen(self._shm, indexes * _INDEX)
-                _lengthen(self._wal, end + more)
-                _lengthen(self._database, database + more)
+                self.length = _lengthen(self._wal, end + more)
+                self._database_length = _lengthen(self._database, database + more)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
             else:
                 return
         raise NoSpace
+
+    def copied(self) -> None:
+        """SQLite has cut the database, and maybe the log, to what it needs."""
+        self.length = self._database_length = 0
 
     def sync(self) -> None:
         """Make it durable. Blocks; any thread."""
@@ -90,7 +94,8 @@ class Log:
             os.close(file)
 
 
-def _lengthen(file: int, size: int) -> None:
+def _lengthen(file: int, size: int) -> int:
     have = os.fstat(file).st_size
     if size > have:
         os.posix_fallocate(file, have, size - have)
+    return max(have, size)

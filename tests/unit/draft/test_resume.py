@@ -14,12 +14,12 @@ import trio
 from artfs.errors import InUse, NotFound, UnsupportedFormat
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
-from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.datafiles import SLOT, SLOTS, DataFiles
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.state import create_draft, discard_draft, list_drafts, open_draft
 from artfs.vfs.errors import FileSystemError
 from tests.unit.draft.conftest import BASE, BIG
-from tests.unit.draft.drafts import KEY, ME, drafted, killed, mount
+from tests.unit.draft.drafts import KEY, ME, drafted, killed, mount, version_tree
 
 
 def test_all_that_was_closed_outlives_the_daemon(
@@ -97,8 +97,9 @@ def test_a_truncation_that_a_kill_cut_short_takes_no_bytes_away(
             fs = killed(fs, tmp_path)
             assert await fs.read(b"f") == b"12345678"
             await fs.truncate(b"f", size)
-            [layer] = os.listdir(fs.tree.draft.data)
-            assert os.stat(fs.tree.draft.data / layer).st_size == size, "and frees what it can"
+            slot = (await fs.stat(b"f")).ino % SLOTS * SLOT
+            data = (fs.tree.draft.data / "s0.1").read_bytes()[slot:][:8]
+            assert data == b"12345678"[:size].ljust(8, b"\0"), "and frees what it can"
             await fs.tree.close()
 
     trio.run(check)
@@ -166,9 +167,9 @@ def test_data_is_deleted_only_when_the_journal_without_it_is_durable(
         done.append("sync")
         sync(journal)
 
-    def note_remove(data: DataFiles, layers: list[tuple[int, int]]) -> None:
+    def note_remove(data: DataFiles, layers: list[tuple[int, int]], epoch: int) -> None:
         done.append("remove")
-        remove(data, layers)
+        remove(data, layers, epoch)
 
     async def check() -> None:
         async with drafted(tmp_path, repository, base) as fs:
@@ -322,18 +323,36 @@ def test_nothing_is_open_when_a_draft_is_closed(
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-def test_a_draft_of_the_first_format_is_read(
-    tmp_path: Path, repository: Repository, base: VersionRecord
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_draft_of_an_earlier_format_is_read(
+    tmp_path: Path, repository: Repository, base: VersionRecord, version: int
 ) -> None:
     draft = create_draft(tmp_path, repository, KEY, base)
-    draft.journal.do("DROP TABLE contested")
-    draft.journal.do("PRAGMA user_version = 1")
-    draft.close()
-    fs = mount(open_draft(tmp_path, draft.record.id, repository))
+    draft.journal.share_nothing()
 
     async def check() -> None:
-        await fs.put(b"f", b"1")
+        fs = mount(draft)
+        await fs.put(b"f", b"of then")
+        await fs.put(b"g", b"of then")
+        assert not any(name.startswith("s") for name in os.listdir(draft.data))
+        journal = draft.journal
+        if version == 1:
+            journal.do("DROP TABLE contested")
+        journal.do("DELETE FROM counters WHERE name = 'shared'")
+        journal.do(f"PRAGMA user_version = {version}")
+        journal.commit()
+        fs = killed(fs, tmp_path)
+        assert await fs.read(b"f") == b"of then"
+        await fs.pwrite(b"f", 3, b"now")
+        await fs.put(b"h", b"of now")
+        expected = await fs.walk()
+        assert expected[b"f"].data == b"of nown"
+        fs = killed(fs, tmp_path)
+        assert await fs.walk() == expected
         assert (await fs.tree.commit()).version == 1
+        assert version_tree(repository, 1) == expected
+        assert await fs.walk() == expected
+        assert os.listdir(fs.tree.draft.data) == []
         await fs.tree.close()
 
     trio.run(check)
