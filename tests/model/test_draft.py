@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from artfs.errors import Unreachable
-from artfs.repo.commit import commit
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.state import create_draft
@@ -32,6 +31,7 @@ from tests.unit.draft.drafts import (
     Node,
     digest_of,
     killed,
+    lose,
     make_version,
     mount,
     repository_in,
@@ -214,11 +214,6 @@ class DraftMachine(RuleBasedStateMachine):
         patch.setattr(commits._Steps, "pause", pause)
         patch.setattr(commits, "_ROWS", 2)
         if lost:
-
-            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
-                commit(*args, **options)
-                raise Unreachable("store", "the answer was lost")
-
             patch.setattr(rebasing, "commit_version", lose)
 
     @precondition(lambda self: hasattr(self, "fs"))

@@ -7,12 +7,11 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.mounts import Mount, artfs, is_mounted, mounted, wait_for
-from tests.support.twin import check_version, here, put
+from tests.support.twin import check_version, here, only_draft, put
 
 pytestmark = pytest.mark.fuse
 
@@ -38,13 +37,6 @@ def versions() -> list[str]:
     """The versions of `data`, oldest first."""
     log = json.loads(here("--json", "log", "data"))
     return sorted(record["version"] for record in log)
-
-
-def only_draft() -> dict[str, Any]:
-    """What `artfs drafts` says of the one draft there is."""
-    (found,) = json.loads(here("--json", "drafts"))
-    assert isinstance(found, dict)
-    return found
 
 
 def changes(mount: Mount) -> list[str]:

@@ -11,13 +11,12 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.disks import small_disk
-from tests.support.mounts import Mount, artfs, is_mounted, mounted, wait_for
-from tests.support.twin import Twin, check_version, here, put, tree
+from tests.support.mounts import artfs, is_mounted, mounted, wait_for
+from tests.support.twin import Twin, check_version, here, only_draft, put, tree
 
 pytestmark = pytest.mark.fuse
 
@@ -38,19 +37,6 @@ def base(home: Path, tmp_path: Path) -> Path:
 
 def versions() -> list[str]:
     return sorted(record["version"] for record in json.loads(here("--json", "log", "data")))
-
-
-def only_draft() -> dict[str, Any]:
-    (found,) = json.loads(here("--json", "drafts"))
-    assert isinstance(found, dict)
-    return found
-
-
-def kill(mount: Mount) -> None:
-    """SIGKILL to the daemon, and wait for its end."""
-    (daemon,) = mount.daemons
-    os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: not mount.daemons, what="death of the daemon")
 
 
 def listing_fails_with(path: Path) -> int | None:
@@ -86,7 +72,7 @@ def test_what_was_closed_survives_sigkill(base: Path, tmp_path: Path) -> None:
         fd = os.open(mount.path / "synced", os.O_WRONLY | os.O_CREAT, 0o644)
         os.write(fd, b"fsynced")
         os.fsync(fd)
-        kill(mount)
+        mount.kill_daemon()
         # A request under way while the daemon dies is ECONNABORTED.
         wait_for(lambda: listing_fails_with(at) != errno.ECONNABORTED, what="end of the connection")
         assert listing_fails_with(at) == errno.ENOTCONN
@@ -250,7 +236,7 @@ def test_a_draft_that_filled_its_disk_can_be_resumed(
     with mounted("draft", "data", at=at, env=env, expect_errors=True) as mount:
         edit(mount.path)
         taken = fill(mount.path, "filler", 100 * MIB)
-        kill(mount)
+        mount.kill_daemon()
         mount.umount(check=False)
     (draft,) = json.loads(artfs("--json", "drafts", env=env).stdout)
     edit(base)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.failing import fails
-from tests.support.mounts import Mount, artfs, mounted, wait_for
-from tests.support.twin import here, put
+from tests.support.mounts import Mount, artfs, mounted
+from tests.support.twin import only_draft, put
 
 pytestmark = pytest.mark.fuse
 
@@ -31,27 +29,6 @@ def base(home: Path, tmp_path: Path) -> Path:
         (path / name).write_text("base")
     put(path)
     return path
-
-
-def only_draft() -> str:
-    ((found),) = json.loads(here("--json", "drafts"))
-    return str(found["draft"])
-
-
-def kill(mount: Mount) -> None:
-    """SIGKILL to the daemon, and wait for its end."""
-    (daemon,) = mount.daemons
-    os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: not mount.daemons and is_dead(mount.path), what="death of the daemon")
-
-
-def is_dead(path: Path) -> bool:
-    """Whether the kernel has noticed; what it was asking at that moment is ECONNABORTED."""
-    try:
-        os.listdir(path)
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
 
 
 # What a disk has after a reset, at the worst: of every file what it held at its last fsync.
@@ -98,9 +75,9 @@ def machine(home: Path, base: Path, tmp_path: Path) -> Iterator[Machine]:
 
 def reset(machine: Machine) -> Path:
     """Kill everything, lose what was not synced, and mount what is left of the draft."""
-    draft = only_draft()
+    draft = only_draft()["draft"]
     kept = machine.durable.rename(machine.durable.with_name("kept"))
-    kill(machine.mount)
+    machine.mount.kill_daemon()
     artfs("umount", machine.mount.path, check=False)
     shutil.rmtree(machine.drafts / draft)
     shutil.copytree(kept / draft, machine.drafts / draft)

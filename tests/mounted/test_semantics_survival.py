@@ -16,8 +16,8 @@ import pytest
 
 from tests.mounted.conftest import Shared
 from tests.support.failing import fails
-from tests.support.mounts import Mount, artfs, is_mounted, make_home, mounted, wait_for
-from tests.support.twin import here, put, tree
+from tests.support.mounts import artfs, is_mounted, make_home, mounted, wait_for
+from tests.support.twin import here, only_draft, put, tree
 
 pytestmark = pytest.mark.fuse
 
@@ -37,29 +37,12 @@ def make_base(root: Path) -> Path:
     return path
 
 
-def only_draft() -> str:
-    ((found),) = json.loads(here("--json", "drafts"))
-    return str(found["draft"])
-
-
-def kill(mount: Mount) -> None:
-    """SIGKILL to the daemon, and wait for its end."""
-    (daemon,) = mount.daemons
-    os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: not mount.daemons and is_dead(mount.path), what="death of the daemon")
-
-
-def is_dead(path: Path) -> bool:
-    """Whether the kernel has noticed; what it was asking at that moment is ECONNABORTED."""
-    return _errno_of(lambda: os.listdir(path)) == errno.ENOTCONN
-
-
 def test_a_commit_that_fails(home: Path, base: Path, tmp_path: Path) -> None:
     """A commit that fails leaves the draft as it is: mounted, if artfs sync or artfs umount failed,
     else to be mounted again with artfs draft --resume."""
     at = tmp_path / "mnt"
     with mounted("draft", "data", at=at, expect_errors=True) as mount:
-        draft = only_draft()
+        draft = only_draft()["draft"]
         for name in ("a", "new"):
             (at / name).write_text("written")
         (at / "b").rename(at / "moved")
@@ -112,14 +95,14 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
         make_home(root / "home", patch)
         make_base(root)
         with mounted("draft", "data", at=at, expect_errors=True) as mount:
-            draft = only_draft()
+            draft = only_draft()["draft"]
             _edit(at)
             expected = dict(tree(at, times=True))
             fd = os.open(at / "open", os.O_WRONLY)
             os.write(fd, NEW)
             made = os.open(at / "made", os.O_WRONLY | os.O_CREAT)
             (at / "last").write_text("closed last")
-            kill(mount)
+            mount.kill_daemon()
             for each in (fd, made):
                 with fails(errno.ENOTCONN):
                     os.close(each)
@@ -194,7 +177,7 @@ def test_a_lost_answer(home: Path, base: Path, tmp_path: Path) -> None:
     at = tmp_path / "mnt"
     with mounted("draft", "data", at=at, expect_errors=True) as mount:
         (at / "a").write_text("new")
-        draft = only_draft()
+        draft = only_draft()["draft"]
         record = home / "state/artfs/drafts" / draft / "draft.json"
         before = record.read_bytes()
         assert json.loads(before)["commit"] == ""

@@ -7,6 +7,7 @@ would hang the test. The kernel's table in /proc tells.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -151,6 +152,19 @@ class Mount:
     @property
     def daemons(self) -> list[int]:
         return artfs_processes(f"{_MARK}={self.path}")
+
+    def kill_daemon(self) -> None:
+        """SIGKILL, and wait until the kernel has noticed."""
+        kill(self.daemons)
+        wait_for(lambda: not self.daemons and _is_dead(self.path), what="death of the daemon")
+
+
+def _is_dead(mountpoint: Path) -> bool:
+    try:
+        os.listdir(mountpoint)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN  # what it was being asked is ECONNABORTED
+    return False
 
 
 @contextlib.contextmanager

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from artfs.cli.app import cli
 from tests.support.mounts import Mount, mounted
@@ -127,6 +128,13 @@ def here(*args: str | Path) -> str:
         cli.main(["-q", *map(str, args)], standalone_mode=False)
         out.flush()
         return os.fsdecode(raw.getvalue())
+
+
+def only_draft() -> dict[str, Any]:
+    """What `artfs drafts` says of the one draft there is."""
+    (found,) = json.loads(here("--json", "drafts"))
+    assert isinstance(found, dict)
+    return found
 
 
 def put(directory: Path, name: str = "data") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from artfs.aio.fetch import Fetcher
+from artfs.errors import Unreachable
 from artfs.format import digest as digests
 from artfs.format.record import VersionRecord
 from artfs.repo import editing, reading
@@ -240,6 +241,12 @@ async def drafted(
     fs = mount(create_draft(directory, repository, KEY, base))
     yield fs
     await fs.tree.close()
+
+
+def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # as `commit`
+    """`artfs.repo.commit.commit` whose answer is lost."""
+    commit(*args, **options)
+    raise Unreachable("store", "the answer was lost")
 
 
 def killed(fs: Fs, directory: Path) -> Fs:

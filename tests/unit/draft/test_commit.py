@@ -39,6 +39,7 @@ from tests.unit.draft.drafts import (
     digest_of,
     drafted,
     killed,
+    lose,
     make_version,
     mount,
     version_tree,
@@ -259,11 +260,6 @@ def test_a_commit_whose_answer_was_lost_makes_one_version(
     async def check() -> None:
         async with drafted(tmp_path, repository, base) as fs:
             await fs.put(b"f", b"1")
-
-            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
-                commit(*args, **options)
-                raise Unreachable("store", "the answer was lost")
-
             monkeypatch.setattr(rebasing, "commit_version", lose)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()
@@ -738,11 +734,6 @@ def test_after_a_lost_answer_the_draft_stands_on_what_is_stored(
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1")
-
-            def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
-                commit(*args, **options)
-                raise Unreachable("store", "the answer was lost")
-
             monkeypatch.setattr(rebasing, "commit_version", lose)
             with pytest.raises(Unreachable):
                 await fs.tree.commit()

@@ -35,6 +35,7 @@ from tests.unit.draft.drafts import (
     digest_of,
     drafted,
     killed,
+    lose,
     make_version,
     mount,
     repository_in,
@@ -300,11 +301,6 @@ def test_somebody_is_faster_again_and_again(
             assert tree == {**theirs, b"mine": Node("f", b"1")}
 
     trio.run(check)
-
-
-def lose(*args: Any, **options: Any) -> None:  # noqa: ANN401  # whatever it takes
-    commit(*args, **options)
-    raise Unreachable("store", "the answer was lost")
 
 
 @pytest.mark.expect_errors
