@@ -109,14 +109,25 @@ class Slot:
                 file.sync()
 
 
-def _has_data(file: DataFile) -> bool:
+def _data_from(file: DataFile, start: int) -> int | None:
+    """Where data begins, at `start` or behind it; None: there is none."""
     try:
-        os.lseek(file.fd, 0, os.SEEK_DATA)  # st_blocks comes late on some filesystems
+        return os.lseek(file.fd, start, os.SEEK_DATA)  # st_blocks comes late on some filesystems
     except OSError as error:
         if error.errno == errno.ENXIO:
-            return False
+            return None
         raise
-    return True
+
+
+def _held(file: DataFile, start: int, end: int) -> int:
+    """Bytes of a range that are not holes."""
+    held = 0
+    while (data := _data_from(file, start)) is not None and data < end:
+        start = min(os.lseek(file.fd, data, os.SEEK_HOLE), end)
+        held += start - data
+        if start == end:
+            break
+    return held
 
 
 LayerFile: TypeAlias = DataFile | Slot
@@ -211,9 +222,11 @@ class DataFiles(_Layout):
         """Disk blocks of 512 bytes that a layer of a file with `size` bytes takes, or some more."""
         head = 0
         if self._is_shared(ino, epoch):
-            head = -(-min(size, SLOT) // 4096) * 8
             if size <= SLOT:
-                return head
+                return -(-size // 4096) * 8
+            shared = self._file(f"s{ino // SLOTS}.{epoch}", new=False)
+            if shared is not None:
+                head = _held(shared, _start(ino), _start(ino) + SLOT) >> 9
         try:
             return head + os.stat(f"{self.directory}/{ino}.{epoch}").st_blocks
         except FileNotFoundError:
@@ -276,7 +289,7 @@ class DataFiles(_Layout):
         for _, run in itertools.groupby(enumerate(inodes), lambda x: x[1] - x[0]):
             found = [ino for _, ino in run]
             punch(file.fd, _start(found[0]), len(found) * SLOT)
-        if is_old and not _has_data(file):
+        if is_old and _data_from(file, 0) is None:
             os.unlink(path)
 
     def close_all(self) -> None:

@@ -217,18 +217,18 @@ class Journal:
         Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then SQLite has rolled
         the transaction back, which memory does not know, and no more changes are taken.
         """
-        self.reserve(0)
-        self._commit()
+        if self._open:
+            self._log.reserve(self.pending_rows * _ROW)
+            self._commit()
 
     def _commit(self) -> None:
-        if self._open:
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.Error:
-                self._failed = True
-                raise
-            finally:
-                self._open = False
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._failed = True
+            raise
+        finally:
+            self._open = False
 
     @property
     def pending_rows(self) -> int:
@@ -237,8 +237,10 @@ class Journal:
 
     def reserve(self, size: int) -> None:
         """See to it that the open transaction, with `size` bytes more in the log, can be committed
-        even on a full disk. Raises `NoSpace`."""
-        self._log.reserve(self.pending_rows * _ROW + size)
+        and copied even on a full disk. Raises `NoSpace`."""
+        size += self.pending_rows * _ROW
+        self._log.reserve(size)
+        self._log.reserve_copy(size)
 
     def sync(self) -> None:
         """Make everything committed outlive the machine. Blocks; any thread."""
@@ -276,7 +278,8 @@ class Journal:
     def close(self) -> None:
         """Commit and close."""
         try:
-            self._commit()
+            if self._open:
+                self._commit()
         finally:
             self.abandon()
 

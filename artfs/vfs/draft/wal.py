@@ -61,24 +61,19 @@ class Log:
         return self.size if copied < self._state()[0] else 0
 
     def reserve(self, size: int) -> None:
-        """See to it that `size` bytes can be appended, and copied. Raises `NoSpace`."""
-        frames, pages = self._state()
-        end = _HEADER + frames * self._frame + size
-        database = pages * self._page + size
-        if end <= self.length and database <= self._database_length:
-            return
-        for more in (_STEP, 0):
-            try:
-                indexes = (end + more) // (self._frame * _INDEX_FRAMES) + 2
-                _lengthen(self._shm, indexes * _INDEX)
-                self.length = _lengthen(self._wal, end + more)
-                self._database_length = _lengthen(self._database, database + more)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-            else:
-                return
-        raise NoSpace
+        """See to it that `size` bytes can be appended. Raises `NoSpace`."""
+        end = _HEADER + self._state()[0] * self._frame + size
+        if end > self.length:
+            indexes = end // (self._frame * _INDEX_FRAMES) + 2
+            _lengthen(self._shm, indexes * _INDEX)
+            self.length = _lengthen(self._wal, end)
+
+    def reserve_copy(self, size: int) -> None:
+        """See to it that the database can take what the log holds, with `size` bytes more. Raises
+        `NoSpace`."""
+        end = self._state()[1] * self._page + size
+        if end > self._database_length:
+            self._database_length = _lengthen(self._database, end)
 
     def copied(self) -> None:
         """SQLite has cut the database, and maybe the log, to what it needs."""
@@ -95,7 +90,16 @@ class Log:
 
 
 def _lengthen(file: int, size: int) -> int:
+    """Make a file at least `size` bytes long, some more if there is room; its length."""
     have = os.fstat(file).st_size
-    if size > have:
-        os.posix_fallocate(file, have, size - have)
-    return max(have, size)
+    if size <= have:
+        return have
+    for length in (size + _STEP, size):
+        try:
+            os.posix_fallocate(file, have, length - have)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        else:
+            return length
+    raise NoSpace
