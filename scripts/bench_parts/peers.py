@@ -72,7 +72,8 @@ class Peer:
         """Shows a data set; not called of a peer that is mounted otherwise."""
         return []
 
-    #: Whether there is a folder to write to.
+    #: Whether it shows data sets; whether there is a folder to write to.
+    is_readable = True
     is_writable = False
 
     def writable_command(self, point: Path) -> Sequence[str | Path]:
@@ -161,6 +162,17 @@ class Bindfs(Peer):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return ["bindfs", "--no-allow-other", folder, point]
+
+
+class Null(Peer):
+    """What nothing but FUSE costs, see `null.py`."""
+
+    name = "null"
+    is_readable = False
+    is_writable = True
+
+    def writable_command(self, point: Path) -> Sequence[str | Path]:
+        return [sys.executable, Path(__file__).with_name("null.py"), point]
 
 
 class Squashfuse(Peer):
@@ -253,4 +265,4 @@ class Artfs(Peer):
             self.forget()
 
 
-ALL = (Native, Bindfs, Squashfuse, SquashfuseLL, Artfs)
+ALL = (Native, Null, Bindfs, Squashfuse, SquashfuseLL, Artfs)
