@@ -23,26 +23,35 @@ from __future__ import annotations
 
 from artfs.api.values.audio import Audio
 from artfs.api.values.base import Value, find, read, write
+from artfs.api.values.bokeh import Bokeh
 from artfs.api.values.classes import Classes
 from artfs.api.values.html import Html
 from artfs.api.values.image import Image
 from artfs.api.values.imagetype import ImageType
+from artfs.api.values.joined import JoinedTable, PartitionedTable
+from artfs.api.values.object3d import Object3D
 from artfs.api.values.overlays import BoundingBoxes2D, ImageMask
 from artfs.api.values.places import Source, Target
 from artfs.api.values.table import Table
+from artfs.api.values.video import Video
 
 __all__ = [
     "Audio",
+    "Bokeh",
     "BoundingBoxes2D",
     "Classes",
     "Html",
     "Image",
     "ImageMask",
     "ImageType",
+    "JoinedTable",
+    "Object3D",
+    "PartitionedTable",
     "Source",
     "Table",
     "Target",
     "Value",
+    "Video",
     "find",
     "read",
     "write",

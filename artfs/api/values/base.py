@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from typing import Any, ClassVar, Self
 
-from artfs.api.values.places import Json, Source, Target, encode, name_of
+from artfs.api.values.places import Json, JsonValue, Source, Target, encode, name_of
 from artfs.errors import Damaged, NotFound
 
 
@@ -25,12 +26,12 @@ class Value:
         if "type_name" in cls.__dict__:
             Value._registry[cls.type_name] = cls
 
-    def to_json(self, target: Target) -> Any:  # noqa: ANN401  # JSON
+    def to_json(self, target: Target) -> JsonValue:
         """The document. Boxes are a list, everything else is an object."""
         raise NotImplementedError
 
     @classmethod
-    def from_json(cls, document: Any, source: Source) -> Self:  # noqa: ANN401  # JSON
+    def from_json(cls, document: JsonValue, source: Source) -> Self:
         """Raises `KeyError`, `TypeError` or `ValueError` for a document that is not of this type;
         who reads a file makes `Damaged` of that."""
         raise NotImplementedError
@@ -83,6 +84,10 @@ def find(name: str, source: Source) -> str | None:
     return None
 
 
+# What reading JSON and `.npz` files raises, and using them as if they were right.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile)
+
+
 def read(name: str, source: Source) -> Value:
     """The value in a JSON file, or the one that was added as `name`.
 
@@ -99,7 +104,7 @@ def read(name: str, source: Source) -> Value:
         if isinstance(document, dict):
             kind = Value._registry[document["_type"]]
         return kind.from_json(document, source)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _MALFORMED as error:
         why = f"is no {kind.type_name}: {type(error).__name__}: {error}"
         raise Damaged(file_name, why) from error
 

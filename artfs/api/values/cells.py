@@ -6,14 +6,17 @@ import datetime
 import enum
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from artfs.api.values.base import Value, from_document
 from artfs.api.values.optional import is_array, is_scalar
-from artfs.api.values.places import Source, Target
+from artfs.api.values.places import JsonValue, Source, Target
+
+#: What somebody puts into a table.
+Cell: TypeAlias = Any
 
 
-def cell_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # a cell may be anything
+def cell_to_json(value: Cell, target: Target) -> JsonValue:
     """Raises `TypeError` for what JSON has no form for."""
     if isinstance(value, Value):
         return value.to_json(target)
@@ -34,7 +37,7 @@ def cell_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # a cell m
     return _other_to_json(value, target)
 
 
-def _numpy_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # numpy may be missing
+def _numpy_to_json(value: Cell, target: Target) -> JsonValue:
     plain = value.tolist()
     if type(value).__name__ == "datetime64" and isinstance(plain, int):
         return plain / 1_000_000  # nanoseconds, for which Python has no type
@@ -52,7 +55,7 @@ def _milliseconds(value: datetime.date) -> int | None:
     return int(value.timestamp() * 1000)
 
 
-def _other_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # a cell may be anything
+def _other_to_json(value: Cell, target: Target) -> JsonValue:
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, bytes):
@@ -66,7 +69,7 @@ def _other_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # a cell
     raise TypeError(f"a table cannot hold {value!r}, of type {type(value).__name__}")
 
 
-def cell_from_json(value: Any, source: Source) -> Any:  # noqa: ANN401  # a cell may be anything
+def cell_from_json(value: Cell, source: Source) -> Cell:
     """A media value where the cell is the document of one, else what is there."""
     if isinstance(value, dict) and "_type" in value:
         found = from_document(value, source)

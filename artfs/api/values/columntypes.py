@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from artfs.api.values.optional import is_array, is_scalar
-from artfs.api.values.places import Json, Source, Target
+from artfs.api.values.optional import Foreign, is_array, is_scalar
+from artfs.api.values.places import Json, JsonValue, Source, Target
 
 
 class ColumnType:
@@ -275,7 +275,7 @@ class NDArray(ColumnType):
         return {"shape": self.shape}
 
     @staticmethod
-    def of(value: Any) -> NDArray:  # noqa: ANN401  # numpy may not be installed
+    def of(value: Foreign) -> NDArray:
         if not isinstance(value, list):
             return NDArray(value.shape)
         shape: list[int] = []
@@ -428,7 +428,7 @@ def type_from_json(document: Json, source: Source) -> ColumnType:
     return kind.from_params(document.get("params", {}), source)
 
 
-def _params_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # any JSON value
+def _params_to_json(value: JsonValue, target: Target) -> JsonValue:
     if isinstance(value, ColumnType):
         return value.to_json(target)
     if isinstance(value, dict):
@@ -440,7 +440,7 @@ def _params_to_json(value: Any, target: Target) -> Any:  # noqa: ANN401  # any J
     return value
 
 
-def _params_from_json(value: Any, source: Source) -> Any:  # noqa: ANN401  # any JSON value
+def _params_from_json(value: JsonValue, source: Source) -> JsonValue:
     if isinstance(value, dict):
         if "wb_type" in value:
             return type_from_json(value, source)

@@ -8,7 +8,7 @@ from typing import Any
 from artfs.api.values import columntypes as types
 from artfs.api.values.image import Image
 from artfs.api.values.overlays import BoundingBoxes2D, ImageMask
-from artfs.api.values.places import Json
+from artfs.api.values.places import Json, JsonValue
 
 
 class ImageType(types.ColumnType):
@@ -80,7 +80,7 @@ class ImageType(types.ColumnType):
         )
 
 
-def _bare(value: object) -> Any:  # noqa: ANN401  # a dictionary, or a set where one is expected
+def _bare(value: object) -> JsonValue:
     if isinstance(value, types.Const):
         value = value.val
     return value or {}

@@ -9,8 +9,12 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
+from typing import Any, TypeAlias
 
 from artfs.errors import Unsupported
+
+#: An object of a package that may not be installed, and has no type here then.
+Foreign: TypeAlias = Any
 
 # What `pip install` calls the packages whose modules are called otherwise.
 _DISTRIBUTIONS = {"PIL": "pillow"}

@@ -11,7 +11,7 @@ from typing import Any, Self
 from artfs.api.values.base import Value
 from artfs.api.values.content import LocalFile, Staged
 from artfs.api.values.media import Media, stored
-from artfs.api.values.optional import is_torch_tensor, require
+from artfs.api.values.optional import Foreign, is_torch_tensor, require
 from artfs.api.values.places import Json, Source, Target
 
 
@@ -60,7 +60,7 @@ class ImageMask(Media):
         return mask
 
 
-def _png(pixels: Any) -> bytes:  # noqa: ANN401  # numpy may not be installed
+def _png(pixels: Foreign) -> bytes:
     image = require("PIL.Image", "ImageMask").fromarray(pixels)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")

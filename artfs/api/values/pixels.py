@@ -6,15 +6,17 @@ import io
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from artfs.api.values.optional import is_torch_tensor, require
+from artfs.api.values.optional import Foreign, is_torch_tensor, require
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 
-def to_image(data: Any, mode: str | None, file_type: str) -> PILImage:  # noqa: ANN401  # see below
-    """A Pillow image of a numpy array, a torch or TensorFlow tensor, a Pillow image or a
-    matplotlib figure. Raises `TypeError` for anything else, `ValueError` for a wrong shape."""
+def to_image(data: Foreign, mode: str | None, file_type: str) -> PILImage:
+    """A Pillow image of a numpy array, a torch tensor, a Pillow image or a matplotlib figure.
+
+    Raises `TypeError` for anything else, `ValueError` for a wrong shape.
+    """
     pil = require("PIL.Image", "Image")
     image: PILImage
     if isinstance(data, pil.Image):
@@ -25,10 +27,8 @@ def to_image(data: Any, mode: str | None, file_type: str) -> PILImage:  # noqa: 
         return _figure(data)
     numpy = require("numpy", "Image of an array")
     if is_torch_tensor(data):
-        mode = mode or guess_mode(data.ndim, data.shape[0], file_type)
-        data = data.detach().permute(1, 2, 0).cpu().numpy()
-    elif hasattr(data, "numpy"):  # a TensorFlow tensor
-        data = data.numpy()
+        data = data.detach().cpu()
+        data = (data.permute(1, 2, 0) if data.ndim == 3 else data).numpy()
     if not isinstance(data, numpy.ndarray):
         raise TypeError(f"an image cannot be made from {type(data).__name__}")
     if data.ndim > 2:
@@ -38,7 +38,7 @@ def to_image(data: Any, mode: str | None, file_type: str) -> PILImage:  # noqa: 
     return image
 
 
-def _figure(artist: Any) -> PILImage:  # noqa: ANN401  # matplotlib may not be installed
+def _figure(artist: Foreign) -> PILImage:
     # pyplot itself, a figure, or something drawn in one.
     figure = artist.gcf() if hasattr(artist, "gcf") else getattr(artist, "figure", None) or artist
     buffer = io.BytesIO()

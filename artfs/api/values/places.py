@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 if TYPE_CHECKING:
     from artfs.api.values.base import Value
 
-#: A JSON object. `Any`: what a document holds is checked where it is used.
+#: Anything that JSON has a form for: what a document holds is checked where it is used.
+JsonValue: TypeAlias = Any
+#: A JSON object.
 Json: TypeAlias = dict[str, Any]
 
 
@@ -45,7 +47,11 @@ class Target(Protocol):
 
 
 class Source(Protocol):
-    """An artifact that can be read."""
+    """An artifact that can be read.
+
+    The names asked for come from files in it, which may say anything: one that is not of a file
+    inside, such as `../x`, is `NotFound`.
+    """
 
     def open(self, name: str) -> BinaryIO:
         """The content of a file. Raises `NotFound`."""
@@ -66,6 +72,11 @@ class Source(Protocol):
 def encode(document: object) -> bytes:
     """A JSON document byte for byte as W&B writes it, so that equal ones have equal digests."""
     return json.dumps(document, sort_keys=True).encode()
+
+
+def encode_compact(content: object) -> bytes:
+    """The same for JSON in media files, which W&B writes otherwise."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def wandb_digest(content: bytes) -> str:

@@ -45,7 +45,7 @@ class Table(Value):
 
     def __init__(
         self,
-        columns: list[ColumnKey] | list[str] | None = None,
+        columns: Sequence[ColumnKey] | None = None,
         data: Sequence[Iterable[Any]] | np.ndarray | pd.DataFrame | None = None,
         rows: Sequence[Iterable[Any]] | None = None,
         dataframe: pd.DataFrame | None = None,

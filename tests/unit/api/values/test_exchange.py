@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -168,6 +169,31 @@ def linked(package: Package) -> Thing:
     return visits
 
 
+def cloud(package: Package) -> Thing:
+    return package.Object3D.from_point_cloud(
+        [[0.5, 1, 2], [3, 4, 5]],
+        [{"corners": [[0, 0, 0]] * 8, "label": "ü", "color": [1, 2, 3], "score": 0.5}],
+        [{"start": [0, 0, 0], "end": [1, 1, 1.5]}],
+    )
+
+
+def bokeh(package: Package) -> Thing:
+    plotting = pytest.importorskip("bokeh.plotting")
+    serialization = pytest.importorskip("bokeh.util.serialization")
+    serialization._simple_id = 999  # it counts its objects; equal plots begin with the same number
+    figure = plotting.figure(title="a plot")
+    figure.line([1, 2, 3], [4, 6, 5])
+    return package.Bokeh(figure)
+
+
+def video(package: Package) -> Thing:
+    return package.Video(io.BytesIO(b"GIF89a..."), caption="c", format="gif")
+
+
+def partitioned(package: Package) -> Thing:
+    return package.PartitionedTable("parts")
+
+
 CASES: dict[str, Callable[[Package], Thing]] = {
     "scalars": scalars,
     "objects": objects,
@@ -184,6 +210,11 @@ CASES: dict[str, Callable[[Package], Thing]] = {
     "plain_image": lambda package: package.Image(picture()[..., :1], grouping=3, file_type="bmp"),
     "classes": lambda package: package.Classes(CLASSES),
     "mask": lambda package: package.ImageMask({"mask_data": mask()}, "m"),
+    "points": lambda package: package.Object3D(np.arange(12).reshape(2, 6) / 7, caption="c"),
+    "cloud": cloud,
+    "bokeh": bokeh,
+    "video": video,
+    "partitioned": partitioned,
     "boxes": lambda package: package.BoundingBoxes2D(BOXES, "b"),
     "audio": audio,
     "html": lambda package: package.Html("<html><body>ü</body></html>"),
