@@ -22,7 +22,8 @@ class Media(Value):
 
     @property
     def path(self) -> Path:
-        """The file, local. Fetches it where the value was read from an artifact."""
+        """The file, local. Fetches it where the value was read from an artifact. A file that
+        was made here, and not by the user, goes with the value."""
         return self._content.local()
 
     @property

@@ -146,7 +146,9 @@ def class_ids(package: Package) -> Thing:
 
 
 def media(package: Package) -> Thing:
-    second = package.Image(PILImage.new("L", (2, 3), 7), boxes={"other": BOXES})
+    second = package.Image(
+        PILImage.new("L", (2, 3), 7), boxes={"other": BOXES}, classes=[{"id": 7, "name": "dog"}]
+    )
     rows = [
         [image(package), audio(package), package.Html("<p>x</p>")],
         [second, audio(package), None],

@@ -144,6 +144,13 @@ def test_a_table_of_a_joined_one_that_is_something_else(ours: Folder) -> None:
         values.read("both", ours)
 
 
+def test_a_joined_table_is_called_so_when_it_is_damaged(ours: Folder) -> None:
+    with ours.new_file("both.joined-table.json") as file:
+        file.write(b"no json")
+    with pytest.raises(Damaged, match="is no joined-table"):
+        values.read("both", ours)
+
+
 def test_a_linked_table_is_written_once(ours: Folder, tmp_path: Path) -> None:
     first = people()
     table = Table(["a", "b"], [[first.index_ref(1), first.index_ref(0)]])

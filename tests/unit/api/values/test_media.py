@@ -253,6 +253,12 @@ def test_a_video_of_frames(ours: Folder) -> None:
 def test_videos_side_by_side() -> None:
     video = Video(np.zeros((3, 2, 1, 4, 6), np.uint8), format="gif")
     assert (video.width, video.height) == (24, 4)
+    frames = np.zeros((2, 2, 1, 4, 6), np.uint8)
+    frames[1, 1] = 255
+    video = Video(frames, format="gif")
+    with PILImage.open(video.path) as image:
+        image.seek(1)
+        assert np.asarray(image.convert("L"))[:, ::6].tolist() == [[0, 255]] * 4
 
 
 def test_videos_that_cannot_be(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 import pytest
 
@@ -116,6 +117,11 @@ def test_keys() -> None:
     assert other.data[0][0].table is table
 
 
+def test_only_strings_are_primary_keys() -> None:
+    with pytest.raises(TypeError, match="1, of type Number, is not of type Primarykey"):
+        small().set_pk("a")
+
+
 def test_incremental_tables_are_refused() -> None:
     with pytest.raises(ValueError, match="log_mode 'INCREMENTAL'"):
         Table(log_mode="INCREMENTAL")  # type: ignore[arg-type]  # that is the point
@@ -131,6 +137,19 @@ def test_times_come_back_in_utc(ours: Folder) -> None:
         datetime.datetime(2024, 1, 2, 1, 4, 5, 678000, datetime.UTC),
         datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC),
     ]
+
+
+def test_times_without_a_zone_are_in_utc_wherever_we_are(
+    ours: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        values.write(Table(["t"], [[datetime.datetime(1970, 1, 1, 0, 0, 1)]]), "v", ours)
+        assert ours.document("v.table.json")["data"] == [[1000]]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_arrays_come_back_as_arrays(ours: Folder) -> None:
