@@ -1,0 +1,89 @@
+"""Where values are written to and read from, as protocols: what the package needs of an artifact.
+
+Names are paths inside the artifact, with `/` between their parts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from artfs.api.values.base import Value
+
+#: Anything that JSON has a form for: what a document holds is checked where it is used.
+JsonValue: TypeAlias = Any
+#: A JSON object.
+Json: TypeAlias = dict[str, Any]
+
+
+class Target(Protocol):
+    """An artifact that is being made."""
+
+    #: The values written so far by their `id`, with the names of their files. Empty to begin with;
+    #: only this package changes it. It keeps a table that two others refer to from being written
+    #: twice, and the values alive, so that their ids stay theirs.
+    written: dict[int, tuple[Value, str]]
+
+    def new_file(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """A file to write, in place of what has this name; it is there when the context ends."""
+
+    def add_file(self, local_path: Path, name: str) -> None:
+        """Add a file of the user's. It may be read later: such a file is not ours to delete."""
+
+    def add_reference(self, uri: str, name: str) -> None:
+        """Add what lies elsewhere (`s3://…`) as a reference called exactly `name`."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file or a reference of this name."""
+
+    def added(self, local_path: Path) -> str | None:
+        """The name under which this local file was added before, by whomever."""
+
+
+class Source(Protocol):
+    """An artifact that can be read.
+
+    The names asked for come from files in it, which may say anything: one that is not of a file
+    inside, such as `../x`, is `NotFound`.
+    """
+
+    def open(self, name: str) -> BinaryIO:
+        """The content of a file. Raises `NotFound`."""
+
+    def local(self, name: str) -> Path:
+        """A local file with the content of a file or reference, fetched when this is called.
+
+        It ends like `name`: media types are told by that. Raises `NotFound`.
+        """
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file or a reference of this name."""
+
+    def names(self, directory: str) -> Iterable[str]:
+        """The names of all files at any depth below a directory, whole, in a fixed order."""
+
+
+def encode(document: object) -> bytes:
+    """A JSON document byte for byte as W&B writes it, so that equal ones have equal digests."""
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def encode_compact(content: object) -> bytes:
+    """The same for JSON in media files, which W&B writes otherwise."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def wandb_digest(content: bytes) -> str:
+    """The digest that W&B gives a file in its manifest."""
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+
+
+def name_of(content: bytes) -> str:
+    """What W&B calls a file that is made by it, and not the user: after its content."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()[:20]
