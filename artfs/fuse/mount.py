@@ -2,7 +2,7 @@
 
 mount_readonly   versions, in the foreground, until unmounted
 serve            the same for any tree, such as a draft
-start_daemon     either of them in the background
+start_daemon     either of them in the background; launch_daemon, for those who wait for its end
 unmount, call    from outside: take a mount down; ask its daemon something
 """
 
@@ -28,7 +28,9 @@ from artfs.fuse.control import Message as Message
 from artfs.fuse.control import call as call
 from artfs.fuse.control import describe as describe
 from artfs.fuse.control import not_served as not_served
+from artfs.fuse.daemon import Daemon as Daemon
 from artfs.fuse.daemon import Parent as Parent
+from artfs.fuse.daemon import launch_daemon as launch_daemon
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
 from artfs.fuse.session import forget_cached as forget_cached

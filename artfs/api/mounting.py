@@ -1,0 +1,79 @@
+"""`artfs.mounted`: a version as a directory for the time of a block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artfs import settings
+from artfs.errors import InUse, NotFound
+from artfs.settings import Settings
+from artfs.types import parse_ref
+
+if TYPE_CHECKING:
+    from artfs.fuse.mount import Daemon
+
+#: Seconds for the daemon to end once its mount is gone.
+_PATIENCE = 60.0
+
+
+@contextlib.contextmanager
+def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
+    """Mount a version read-only on a directory of its own, and unmount it at the end of the block.
+
+    A process of its own serves the mount, so any thread of this one, and what it starts, may read
+    it. When the block ends, however it does, the mount is gone; files that are still open in it
+    give errors from then on.
+    Raises `InvalidValue`, `NotFound`, `Damaged`, `Unreachable`, `MountFailed`.
+    """
+    found = settings.load(store)
+    name = parse_ref(ref, found.project)
+    # In full: a name may begin with '-', and must not be taken for an option.
+    full = f"{name.artifact.entity}/{name.artifact.project}/{name}"
+    # Not TemporaryDirectory, which descends into what cannot be unmounted, and removes it.
+    directory = Path(tempfile.mkdtemp(prefix="artfs-"))
+    try:
+        daemon = _start(full, directory, found)
+        try:
+            yield directory
+        finally:
+            _end(daemon, directory, found)
+    finally:
+        directory.rmdir()
+
+
+def _start(ref: str, directory: Path, found: Settings) -> Daemon:
+    # Here, so that the rest of the API does without FUSE.
+    from artfs.fuse.mount import launch_daemon
+
+    store = found.store if "://" in found.store else os.path.abspath(found.store)
+    log = found.state / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
+    command = ["--store", store, "mount", ref, str(directory), "--foreground"]
+    try:
+        daemon, _ = launch_daemon(command, directory, log)
+    finally:
+        if log.exists() and not log.stat().st_size:
+            log.unlink()
+    return daemon
+
+
+def _end(daemon: Daemon, directory: Path, found: Settings) -> None:
+    from artfs.fuse.mount import unmount
+
+    try:
+        unmount(found.state, directory, _PATIENCE)
+    except NotFound:
+        pass  # done by somebody else
+    except InUse:
+        daemon.terminate()  # cuts them off
+    try:
+        daemon.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+        unmount(found.state, directory, _PATIENCE)
