@@ -31,8 +31,19 @@ class VersionFile(io.BufferedReader):
 
     def __init__(self, entry: Entry, repository: Repository, path: str) -> None:
         super().__init__(_Chunks(entry, repository, path), _BUFFER)
+        self._entry = entry
+        self._repository = repository  # for as long as this is open, so is the store
         self.size = entry.size
         self.path = path
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file. Much at once goes past the buffer, which would read on behind its end."""
+        if size is None or size <= _BUFFER:
+            return super().read(size)
+        start = self.tell()
+        data = read_range(self._entry, self._repository, self.path, start, start + size)
+        self.seek(start + len(data))
+        return data
 
 
 class _Chunks(io.RawIOBase):
@@ -47,7 +58,7 @@ class _Chunks(io.RawIOBase):
     def __init__(self, entry: Entry, repository: Repository, path: str) -> None:
         self.name = path
         self._entry = entry
-        self._repository = repository  # for as long as this is open, so is the store
+        self._repository = repository
         self._at = 0
         self._start = 0
         self._block = b""

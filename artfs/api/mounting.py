@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artfs import settings
-from artfs.errors import InUse, NotFound
+from artfs.errors import ArtfsError, InUse, NotFound
 from artfs.settings import Settings
 from artfs.types import parse_ref
 
@@ -56,9 +56,12 @@ def _start(ref: str, directory: Path, found: Settings) -> Daemon:
     command = ["--store", store, "mount", ref, str(directory), "--foreground"]
     try:
         daemon, _ = launch_daemon(command, directory, log)
-    finally:
-        if log.exists() and not log.stat().st_size:
-            log.unlink()
+    except ArtfsError as error:
+        if str(log) not in error.hint:  # all that it says is said
+            log.unlink(missing_ok=True)
+        raise
+    if not log.stat().st_size:
+        log.unlink()
     return daemon
 
 
@@ -76,4 +79,5 @@ def _end(daemon: Daemon, directory: Path, found: Settings) -> None:
     except subprocess.TimeoutExpired:
         daemon.kill()
         daemon.wait()
-        unmount(found.state, directory, _PATIENCE)
+    with contextlib.suppress(NotFound):  # done, unless the daemon died of something
+        unmount(found.state, directory)

@@ -78,7 +78,8 @@ class Session:
         async with trio.open_nursery() as nursery:
             handlers = {"stop": self._stop_request, **handlers}
             nursery.start_soon(control.serve, listener, handlers)
-            nursery.start_soon(self._watch_signals)
+            # Before anybody is told that we are ready: a signal would end us, and leave the mount.
+            await nursery.start(self._watch_signals)
             nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)
             # Long-lived objects need not be looked at by every collection.
             gc.freeze()
@@ -98,8 +99,9 @@ class Session:
         with contextlib.suppress(Exception):
             pyfuse3.close(unmount=not self._crashed)
 
-    async def _watch_signals(self) -> None:
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 log.info("signal %s: unmounting", signal.Signals(number).name)
                 await self._stop()
