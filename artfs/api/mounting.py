@@ -28,7 +28,8 @@ def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
 
     A process of its own serves the mount, so any thread of this one, and what it starts, may read
     it. When the block ends, however it does, the mount is gone; files that are still open in it
-    give errors from then on.
+    give errors from then on. It ends with this process and those it has forked, too, should they
+    be killed; only the empty directory is left then.
     Raises `InvalidValue`, `NotFound`, `Damaged`, `Unreachable`, `MountFailed`.
     """
     found = settings.load(store)
@@ -37,25 +38,31 @@ def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
     full = f"{name.artifact.entity}/{name.artifact.project}/{name}"
     # Not TemporaryDirectory, which descends into what cannot be unmounted, and removes it.
     directory = Path(tempfile.mkdtemp(prefix="artfs-"))
+    daemons_end, our_end = os.pipe()
     try:
-        daemon = _start(full, directory, found)
+        try:
+            daemon = _start(full, directory, found, daemons_end)
+        finally:
+            os.close(daemons_end)
         try:
             yield directory
         finally:
             _end(daemon, directory, found)
     finally:
+        os.close(our_end)
         directory.rmdir()
 
 
-def _start(ref: str, directory: Path, found: Settings) -> Daemon:
+def _start(ref: str, directory: Path, found: Settings, owner_fd: int) -> Daemon:
     # Here, so that the rest of the API does without FUSE.
     from artfs.fuse.mount import launch_daemon
 
     store = found.store if "://" in found.store else os.path.abspath(found.store)
     log = found.state / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
     command = ["--store", store, "mount", ref, str(directory), "--foreground"]
+    command += ["--owner-fd", str(owner_fd)]
     try:
-        daemon, _ = launch_daemon(command, directory, log)
+        daemon, _ = launch_daemon(command, directory, log, pass_fds=[owner_fd])
     except ArtfsError as error:
         if str(log) not in error.hint:  # all that it says is said
             log.unlink(missing_ok=True)

@@ -42,9 +42,14 @@ def start_daemon(
 
 
 def launch_daemon(
-    argv: Sequence[str], mountpoint: Path, log: Path, patience: float = 60.0
+    argv: Sequence[str],
+    mountpoint: Path,
+    log: Path,
+    patience: float = 60.0,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[Daemon, Message]:
-    """The same for a program that goes on and is to wait for the daemon's end: with its process."""
+    """The same for a program that goes on and is to wait for the daemon's end: with its process,
+    which has the descriptors `pass_fds` too."""
     deadline = time.monotonic() + patience
     log.parent.mkdir(parents=True, exist_ok=True)
     read_fd, write_fd = os.pipe()
@@ -56,7 +61,7 @@ def launch_daemon(
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
-                pass_fds=[write_fd],
+                pass_fds=[write_fd, *pass_fds],
             )
         finally:
             os.close(write_fd)

@@ -54,7 +54,8 @@ _SHARE = 0.4
 
 class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`refresh`: seconds until changes in the store show. `patience`: seconds that a request waits
-    for a store that does not answer. `ready_fd`: where a parent waits, see `artfs.fuse.daemon`."""
+    for a store that does not answer. `ready_fd`: where a parent waits, see `artfs.fuse.daemon`.
+    `owner_fd`: a pipe; when nobody holds its other end any more, the mount ends."""
 
     state_dir: Path
     allow_other: bool = False
@@ -62,6 +63,7 @@ class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 60.0
     writeback_cache: bool = False
     ready_fd: int | None = None
+    owner_fd: int | None = None
 
 
 def mount_readonly(
@@ -130,7 +132,13 @@ def serve(
             "log": str(log_file),
             "socket": control.SOCKET,
         }
-        session = Session(tree, mountpoint, mount_id, writeback_cache=options.writeback_cache)
+        session = Session(
+            tree,
+            mountpoint,
+            mount_id,
+            writeback_cache=options.writeback_cache,
+            owner_fd=options.owner_fd,
+        )
     except Exception as error:
         parent.failed(error)
         raise

@@ -11,11 +11,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import artfs
+from artfs.api.filesystem import ArtfsFileSystem
 from artfs.errors import InvalidValue, MountFailed, NotFound
+from tests.support.manual import ROOT
 from tests.support.mounts import artfs as command
 from tests.support.mounts import artfs_processes, fuse_mounts, is_mounted, wait_for
 from tests.support.twin import put
@@ -111,7 +116,7 @@ def test_somebody_else_unmounts(base: Path) -> None:
 def test_a_daemon_that_dies(base: Path) -> None:
     with artfs.mounted("data") as path:
         os.kill(daemon_of(path), signal.SIGKILL)
-        with pytest.raises(OSError, match="endpoint"):
+        with pytest.raises(OSError, match=r"endpoint|abort"):
             wait_for(lambda: not os.listdir(path))
     assert not path.exists()
 
@@ -180,3 +185,48 @@ def test_control_c(base: Path, tmp_path: Path) -> None:
     )
     assert "KeyboardInterrupt" in done.stderr
     assert not Path(done.stdout.strip()).exists()
+
+
+_KILLED = """
+import os, signal, artfs
+with artfs.mounted("data") as path:
+    print(path, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed(base: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    point = Path(done.stdout.strip())
+    wait_for(lambda: not is_mounted(point), what="end of the mount")
+    wait_for(lambda: not artfs_processes(str(point)), what="end of its daemon")
+    point.rmdir()
+
+
+@pytest.mark.usefixtures("base")
+def test_the_readme(tmp_path: Path) -> None:
+    """Its Python runs as it stands, where there is what it names."""
+    photos, trips = tmp_path / "photos", tmp_path / "trips"
+    (trips / "parts").mkdir(parents=True)
+    photos.mkdir()
+    for name in (b"old", b"a picture of a cat"):
+        (photos / "cat.png").write_bytes(name)
+        command("put", "photos", photos)
+    (trips / "2026.csv").write_text("fare\n7\n")
+    parquet.write_table(pyarrow.table({"fare": [7]}), trips / "parts" / "1.parquet")
+    for _ in range(4):
+        with (trips / "2026.csv").open("a") as file:
+            file.write("8\n")
+        command("put", "trips", trips)
+    text = (ROOT / "README.md").read_text().partition("\n## Python\n")[2].partition("\n## ")[0]
+    code = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    found: dict[str, Any] = {}
+    exec("\n".join(code), found)
+    assert found["header"] == b"a picture of a c"
+    assert list(found["table"]["fare"]) == [7, 8, 8, 8, 8]
+    assert found["rides"].to_pydict() == {"fare": [7]}
+    ArtfsFileSystem.clear_instance_cache()
