@@ -59,6 +59,11 @@ def children() -> set[str]:
     return {pid for path in tasks for pid in path.read_text().split()}
 
 
+def said_by_daemon(home: Path) -> str:
+    (log,) = (home / "state/artfs/log").glob("*.log")
+    return log.read_text()
+
+
 def daemon_of(point: Path) -> int:
     (pid,) = [pid for pid in artfs_processes(str(point)) if pid != os.getpid()]
     return pid
@@ -89,20 +94,23 @@ def test_an_exception_in_the_block(base: Path) -> None:
     assert not seen[0].exists()
 
 
-def test_a_file_that_is_still_open(base: Path) -> None:
+def test_a_file_that_is_still_open(base: Path, home: Path) -> None:
     with artfs.mounted("data") as path:
         file = (path / "sub" / "b").open("rb", buffering=0)
     assert not path.exists()
+    assert said_by_daemon(home).endswith(" unmounted\n")
     with pytest.raises(OSError, match="endpoint"):
         file.read()
     with contextlib.suppress(OSError):
         file.close()
 
 
-def test_the_block_is_in_the_mount(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_is_in_the_mount(base: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon is told to end as soon as it is there, and unmounts even so."""
     with artfs.mounted("data") as path:
         monkeypatch.chdir(path)
     monkeypatch.chdir(base)
+    assert said_by_daemon(home).endswith(" unmounted\n")
     assert not path.exists()
 
 
