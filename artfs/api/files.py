@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from artfs import settings
+from artfs.api.lookup import look_up, raw
 from artfs.api.oserrors import as_os_errors, failure
-from artfs.api.paths import look_up, raw
 from artfs.api.versions import Versions
 from artfs.repo.reading import chunks_at
 from artfs.repo.repository import Repository

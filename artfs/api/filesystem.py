@@ -19,8 +19,8 @@ from fsspec.utils import stringify_path
 
 from artfs import settings
 from artfs.api.files import VersionFile, read_range, require_file
+from artfs.api.lookup import look_up, raw, text
 from artfs.api.oserrors import ABSENT, as_os_errors, failure
-from artfs.api.paths import look_up, raw, text
 from artfs.api.versions import Versions
 from artfs.errors import NotFound
 from artfs.repo.reading import children
@@ -32,7 +32,8 @@ Info = dict[str, object]
 class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
     """The versions of one store.
 
-    `store` and `project` are what the environment and the configuration file say, unless given.
+    `store` and `project` are what the environment and the configuration file say, unless given, at
+    the time when it is made: fsspec gives the same object again for the same arguments.
     An alias, such as `latest`, is looked up once: all that is read by way of one of these, or of a
     pickled copy, is of one version. `invalidate_cache` has it looked up again.
     """

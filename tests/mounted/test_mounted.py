@@ -233,6 +233,7 @@ def test_the_readme(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text().partition("\n## Python\n")[2].partition("\n## ")[0]
     code = [line[4:] for line in text.splitlines() if line.startswith("    ")]
     found: dict[str, Any] = {}
+    ArtfsFileSystem.clear_instance_cache()  # of tests that had another store
     exec("\n".join(code), found)
     assert found["header"] == b"a picture of a c"
     assert list(found["table"]["fare"]) == [7, 8, 8, 8, 8]

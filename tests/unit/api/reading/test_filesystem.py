@@ -18,7 +18,7 @@ import pytest
 
 from artfs.api.filesystem import ArtfsFileSystem, Info
 from artfs.types import ArtifactKey
-from tests.unit.api.conftest import Put
+from tests.unit.api.reading.conftest import Put
 from tests.unit.repo.trees import KEY, Tree, noise
 
 TREE: Tree = {

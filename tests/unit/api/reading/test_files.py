@@ -19,7 +19,7 @@ from artfs.format import walk
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import drive, resolve
 from artfs.types import BlobRef
-from tests.unit.api.conftest import Put
+from tests.unit.api.reading.conftest import Put
 from tests.unit.repo.trees import commit_tree, memory_repository, noise
 
 BIG = noise(2 << 20)

@@ -14,7 +14,7 @@ from pyarrow import dataset as ds
 from pyarrow import parquet as pq
 
 from artfs.api.filesystem import ArtfsFileSystem
-from tests.unit.api.conftest import Put
+from tests.unit.api.reading.conftest import Put
 
 _ROWS = 20_000
 

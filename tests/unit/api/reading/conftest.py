@@ -28,8 +28,16 @@ def put(home: Path) -> Iterator[Put]:
         yield put
 
 
-@pytest.fixture
-def fs(home: Path) -> Iterator[ArtfsFileSystem]:
-    """The filesystem of that store, as programs get it."""
-    yield fsspec.filesystem("artfs")
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """fsspec keeps filesystems for a process' life; each test has a store of its own."""
     ArtfsFileSystem.clear_instance_cache()
+    yield
+    ArtfsFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def fs(home: Path) -> ArtfsFileSystem:
+    """The filesystem of that store, as programs get it."""
+    found: ArtfsFileSystem = fsspec.filesystem("artfs")
+    return found
