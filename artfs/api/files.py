@@ -184,6 +184,9 @@ def open_file(
     return file if binary else io.TextIOWrapper(file, encoding, errors, newline)
 
 
+open = open_file  # noqa: A001  # what it is called in `artfs`
+
+
 def _is_binary(mode: str, path: str) -> bool:
     if set(mode) & set("wax+"):
         raise failure(errno.EROFS, path)
