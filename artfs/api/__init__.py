@@ -1,1 +1,1 @@
-"""The Python API."""
+"""The Python API. Its modules are loaded when a name of theirs is used: see `artfs.__init__`."""

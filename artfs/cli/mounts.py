@@ -49,6 +49,7 @@ def background(settings: Settings, command: list[str], mountpoint: str) -> Messa
     "--timeout", type=float, default=_PATIENCE, metavar="S", help="Wait so long for the store."
 )
 @click.option("--ready-fd", type=int, hidden=True)
+@click.option("--owner-fd", type=int, hidden=True)
 @click.pass_obj
 def mount(
     settings: Settings,
@@ -58,6 +59,7 @@ def mount(
     refresh: float | None,
     timeout: float,
     ready_fd: int | None,
+    owner_fd: int | None,
 ) -> None:
     """Mount a version, or a whole project, read-only on MNT."""
     if len(where) > 2:
@@ -82,6 +84,7 @@ def mount(
         refresh=2.0 if refresh is None else refresh,
         patience=timeout,
         ready_fd=ready_fd,
+        owner_fd=owner_fd,
     )
     with told(ready_fd):
         repository = settings.repository()

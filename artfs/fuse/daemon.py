@@ -18,9 +18,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from artfs.errors import MountFailed
 from artfs.fuse.control import Message, decode, decode_error, encode, encode_error
+
+Daemon: TypeAlias = subprocess.Popen[bytes]
 
 _LOG_BYTES = 4 << 20
 _LOGS_KEPT = 50
@@ -35,6 +38,18 @@ def start_daemon(
     `log` takes what it writes to standard error before its own log is open. Raises the error that
     kept it from mounting, in its class, or `MountFailed`.
     """
+    return launch_daemon(argv, mountpoint, log, patience)[1]
+
+
+def launch_daemon(
+    argv: Sequence[str],
+    mountpoint: Path,
+    log: Path,
+    patience: float = 60.0,
+    pass_fds: Sequence[int] = (),
+) -> tuple[Daemon, Message]:
+    """The same for a program that goes on and is to wait for the daemon's end: with its process,
+    which has the descriptors `pass_fds` too."""
     deadline = time.monotonic() + patience
     log.parent.mkdir(parents=True, exist_ok=True)
     read_fd, write_fd = os.pipe()
@@ -46,23 +61,25 @@ def start_daemon(
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
-                pass_fds=[write_fd],
+                pass_fds=[write_fd, *pass_fds],
             )
         finally:
             os.close(write_fd)
         try:
-            return _await_ready(pipe.fileno(), mountpoint, log, deadline)
+            return daemon, _await_ready(pipe.fileno(), mountpoint, log, deadline)
         except BaseException:
             _let_end(daemon)
             raise
 
 
-def _let_end(daemon: subprocess.Popen[bytes]) -> None:
+def _let_end(daemon: Daemon) -> None:
     """A daemon that says why it cannot mount has something to clean up yet."""
     try:
         daemon.wait(_CLEANING_UP)
     except subprocess.TimeoutExpired:
         daemon.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            daemon.wait(_CLEANING_UP)
 
 
 def _await_ready(fd: int, mountpoint: Path, log: Path, deadline: float) -> Message:

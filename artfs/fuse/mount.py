@@ -2,7 +2,7 @@
 
 mount_readonly   versions, in the foreground, until unmounted
 serve            the same for any tree, such as a draft
-start_daemon     either of them in the background
+start_daemon     either of them in the background; launch_daemon, for those who wait for its end
 unmount, call    from outside: take a mount down; ask its daemon something
 """
 
@@ -28,7 +28,9 @@ from artfs.fuse.control import Message as Message
 from artfs.fuse.control import call as call
 from artfs.fuse.control import describe as describe
 from artfs.fuse.control import not_served as not_served
+from artfs.fuse.daemon import Daemon as Daemon
 from artfs.fuse.daemon import Parent as Parent
+from artfs.fuse.daemon import launch_daemon as launch_daemon
 from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
 from artfs.fuse.session import forget_cached as forget_cached
@@ -52,7 +54,8 @@ _SHARE = 0.4
 
 class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`refresh`: seconds until changes in the store show. `patience`: seconds that a request waits
-    for a store that does not answer. `ready_fd`: where a parent waits, see `artfs.fuse.daemon`."""
+    for a store that does not answer. `ready_fd`: where a parent waits, see `artfs.fuse.daemon`.
+    `owner_fd`: a pipe; when nobody holds its other end any more, the mount ends."""
 
     state_dir: Path
     allow_other: bool = False
@@ -60,6 +63,7 @@ class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 60.0
     writeback_cache: bool = False
     ready_fd: int | None = None
+    owner_fd: int | None = None
 
 
 def mount_readonly(
@@ -128,7 +132,13 @@ def serve(
             "log": str(log_file),
             "socket": control.SOCKET,
         }
-        session = Session(tree, mountpoint, mount_id, writeback_cache=options.writeback_cache)
+        session = Session(
+            tree,
+            mountpoint,
+            mount_id,
+            writeback_cache=options.writeback_cache,
+            owner_fd=options.owner_fd,
+        )
     except Exception as error:
         parent.failed(error)
         raise

@@ -45,12 +45,20 @@ class Session:
     """A tree on a mount point."""
 
     def __init__(
-        self, tree: Tree, mountpoint: Path, mount_id: str, *, writeback_cache: bool = False
+        self,
+        tree: Tree,
+        mountpoint: Path,
+        mount_id: str,
+        *,
+        writeback_cache: bool = False,
+        owner_fd: int | None = None,
     ) -> None:
+        """`owner_fd`: a pipe; when nobody holds its other end any more, the mount ends."""
         self._tree = tree
         self._operations = Operations(tree, writeback_cache=writeback_cache)
         self._mountpoint = mountpoint
         self._mount_id = mount_id
+        self._owner_fd = owner_fd
         self._crashed = True
 
     def mount(self, *, allow_other: bool) -> None:
@@ -78,8 +86,11 @@ class Session:
         async with trio.open_nursery() as nursery:
             handlers = {"stop": self._stop_request, **handlers}
             nursery.start_soon(control.serve, listener, handlers)
-            nursery.start_soon(self._watch_signals)
+            # Before anybody is told that we are ready: a signal would end us, and leave the mount.
+            await nursery.start(self._watch_signals)
             nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)
+            if self._owner_fd is not None:
+                nursery.start_soon(self._watch_owner, self._owner_fd)
             # Long-lived objects need not be looked at by every collection.
             gc.freeze()
             pump.install(self._operations.idle)
@@ -98,11 +109,17 @@ class Session:
         with contextlib.suppress(Exception):
             pyfuse3.close(unmount=not self._crashed)
 
-    async def _watch_signals(self) -> None:
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 log.info("signal %s: unmounting", signal.Signals(number).name)
                 await self._stop()
+
+    async def _watch_owner(self, fd: int) -> None:
+        await trio.lowlevel.wait_readable(fd)
+        log.info("whoever mounted this has gone: unmounting")
+        await self._stop()
 
     async def _stop_request(self, _: Message) -> Message:
         await run_blocking(detach, self._mountpoint)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from artfs.errors import Damaged, NotFound
 from artfs.format import walk
 from artfs.format.build import Steps
-from artfs.repo.blobs import Blobs
+from artfs.repo.blobs import Blobs, neighbours
 from artfs.types import Entry
 
 T = TypeVar("T")
@@ -70,3 +70,16 @@ def content(
             piece = data[max(0, position - start) : end - start]
             position += len(piece)
             yield piece
+
+
+def chunks_at(file: Entry, blobs: Blobs, offset: int, length: int) -> tuple[int, bytes]:
+    """The whole chunks that hold bytes [offset, offset+length) of a file, one after the other, and
+    the offset of the first; neighbours in a pack are read at once.
+
+    Raises `Damaged`, `ObjectNotFound`, `Unreachable`.
+    """
+    pieces = drive(walk.chunks(file, offset, length), blobs)
+    if not pieces:
+        return offset, b""
+    parts = [blobs.span(run) for run in neighbours([ref for _, ref in pieces])]
+    return pieces[0][0], parts[0] if len(parts) == 1 else b"".join(parts)

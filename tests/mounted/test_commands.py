@@ -13,7 +13,15 @@ from typing import Literal
 
 import pytest
 
-from tests.support.mounts import artfs, artfs_processes, fuse_mounts, is_mounted, mounted, wait_for
+from tests.support.mounts import (
+    artfs,
+    artfs_processes,
+    force_unmount,
+    fuse_mounts,
+    is_mounted,
+    mounted,
+    wait_for,
+)
 from tests.support.twin import here, put
 
 pytestmark = pytest.mark.fuse
@@ -157,6 +165,25 @@ def test_signals_unmount(
         assert not is_mounted(mount.path)
     assert not list(Path(os.environ["XDG_STATE_HOME"], "artfs", "mounts").iterdir())
     assert here("cat", "data", "a") == ("edited" if command == "draft" else "a of the base\n")
+
+
+_SIGNALLED_WHEN_READY = """
+import os, signal
+from artfs.cli import main
+from artfs.fuse.daemon import Parent
+Parent.ready = lambda self, message: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+
+
+def test_a_signal_unmounts_as_soon_as_the_mount_is_announced(base: Path, empty: Path) -> None:
+    command = [sys.executable, "-c", _SIGNALLED_WHEN_READY, "mount", "--foreground", "data"]
+    try:
+        done = subprocess.run([*command, empty], timeout=60, check=False)
+        assert done.returncode == 0
+        assert not is_mounted(empty)
+    finally:
+        force_unmount(empty)
 
 
 def test_a_signal_saves_what_open_files_hold(base: Path, tmp_path: Path) -> None:
