@@ -8,17 +8,16 @@ import json
 import logging
 import os
 import sys
-import tomllib
 import traceback
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from artfs import settings
 from artfs.cli import exits
-from artfs.errors import ArtfsError, Damaged, InvalidValue
+from artfs.errors import ArtfsError, Damaged
 from artfs.repo.repository import Repository
-from artfs.types import ArtifactKey, Ref, parse_artifact, parse_project, parse_ref
+from artfs.types import ArtifactKey, Ref, parse_artifact, parse_ref
 
 #: A path of 4,096 bytes is up to 2,048 directories deep, and walking takes some frames for each.
 _RECURSION = 10_000
@@ -39,16 +38,14 @@ class Settings:
     def __init__(
         self, store: str | None, project: str | None, verbosity: int, as_json: bool
     ) -> None:
-        config = _config()
+        found = settings.load(store, project)
         self.verbosity = verbosity
         self.as_json = as_json
-        data = _xdg("XDG_DATA_HOME", ".local/share")
-        self.store_url = _setting(store, "store", config) or str(data / "store")
-        self.is_default_store = self.store_url == str(data / "store")
-        self.project = parse_project(_setting(project, "project", config) or "default")
-        cache = _setting(None, "cache_dir", config)
-        self.cache = Path(cache) if cache else _xdg("XDG_CACHE_HOME", ".cache")
-        self.state = _xdg("XDG_STATE_HOME", ".local/state")
+        self.store_url = found.store
+        self.is_default_store = found.is_default_store
+        self.project = found.project
+        self.cache = found.cache
+        self.state = found.state
 
     def repository(self, create: bool = False) -> Repository:
         """The repository of the store set; the default store is made on first use."""
@@ -77,26 +74,6 @@ class Settings:
             sys.stdout.flush()
             sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
             sys.stdout.buffer.flush()
-
-
-def _xdg(variable: str, fallback: str) -> Path:
-    base = os.environ.get(variable) or str(Path.home() / fallback)
-    return Path(base) / "artfs"
-
-
-def _config() -> dict[str, object]:
-    path = _xdg("XDG_CONFIG_HOME", ".config") / "config.toml"
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InvalidValue(str(path), str(error)) from error
-
-
-def _setting(option: str | None, name: str, config: dict[str, object]) -> str | None:
-    value = option or os.environ.get(f"ARTFS_{name.upper()}") or config.get(name)
-    return None if value is None else str(value)
 
 
 class _Commands(click.Group):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
-from artfs.errors import Conflict, Damaged, NotFound, ObjectNotFound
+from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.store.base import Store
@@ -123,6 +123,14 @@ class Catalog:
         if found.version != number:
             raise Damaged(name, f"is the record of v{found.version}")
         return found
+
+    def delete_version(self, key: ArtifactKey, number: int) -> None:
+        """Mark a version as deleted, for ever. Raises `NotFound` if it is not there (any more)."""
+        self.version(key, number)
+        try:
+            self._store.put_if_absent(keys.deletion(key, number), b"{}\n")
+        except AlreadyExists:
+            raise NotFound(f"{key}:v{number}", "was deleted") from None
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
         """Aliases by name, `latest` not among them."""
