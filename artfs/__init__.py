@@ -1,1 +1,59 @@
-"""Versioned artifacts as a filesystem."""
+"""Versioned artifacts as a filesystem.
+
+The Python API has the shape of W&B Artifacts: `init`, `Artifact`, `Api`, `log_artifact`,
+`use_artifact`, `finish`, and `run`, the current run. It is loaded when it is used, so that the
+command line, which needs none of it, starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from artfs.errors import ArtfsError, ArtifactFinalizedError, ArtifactNotLoggedError
+
+if TYPE_CHECKING:
+    from artfs.api.artifact import Artifact
+    from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
+    from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
+
+    #: The current run, if any.
+    run: Run | None
+
+__all__ = [
+    "Api",
+    "ArtfsError",
+    "Artifact",
+    "ArtifactFinalizedError",
+    "ArtifactManifest",
+    "ArtifactManifestEntry",
+    "ArtifactNotLoggedError",
+    "Run",
+    "finish",
+    "init",
+    "log_artifact",
+    "run",
+    "use_artifact",
+]
+
+_MODULES = {
+    "Artifact": "artifact",
+    "ArtifactManifest": "manifest", "ArtifactManifestEntry": "manifest",
+    "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
+    "use_artifact": "run",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "run":  # changes all the time, and is never kept
+        found: object = importlib.import_module("artfs.api.current").current()
+        return found
+    if name not in _MODULES:
+        raise AttributeError(f"module 'artfs' has no attribute '{name}'")
+    found = getattr(importlib.import_module(f"artfs.api.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -59,13 +59,17 @@ class Catalog:
             self._store.compare_and_set(keys.artifact_record(key), record.encode(new), None)
         except Conflict:
             old = self.artifact(key)
-            if type_ and old.type != type_:
-                raise Conflict(
-                    f"artifact '{key}'", f"has type '{old.type}', not '{type_}'",
-                    "choose another name, or leave the type out",
-                ) from None  # fmt: skip
+            _check_type(key, old, type_)
             return old
         return new
+
+    def check_type(self, key: ArtifactKey, type_: str) -> None:
+        """Raises `Conflict` if the artifact is there and has another type."""
+        try:
+            there = self.artifact(key)
+        except NotFound:
+            return
+        _check_type(key, there, type_)
 
     def newest_number(self, key: ArtifactKey) -> int:
         """The highest version number ever given, or -1."""
@@ -217,6 +221,14 @@ class Catalog:
 def now() -> str:
     """The time in UTC as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _check_type(key: ArtifactKey, there: ArtifactRecord, type_: str) -> None:
+    if type_ and there.type != type_:
+        raise Conflict(
+            f"artifact '{key}'", f"has type '{there.type}', not '{type_}'",
+            "choose another name, or leave the type out",
+        )  # fmt: skip
 
 
 def _no_artifact(key: ArtifactKey) -> NotFound:

@@ -138,9 +138,7 @@ class PackWriter:
 class _OpenPack:
     """A pack being written. `append` is called by the owner, the rest runs in its thread."""
 
-    def __init__(
-        self, repository: Repository, thread: Worker, room: threading.Semaphore
-    ) -> None:
+    def __init__(self, repository: Repository, thread: Worker, room: threading.Semaphore) -> None:
         self.id = secrets.token_bytes(16)
         self.blobs: list[tuple[BlobKind, BlobRef]] = []
         self.offset = len(pack.HEADER)
