@@ -63,7 +63,8 @@ class Artifact(Attributes):
         self._base: Base | None = None
         self._content: Content | None = None
         #: Local files and directories that were added, and as what.
-        self._local: list[tuple[str, paths.Path]] = []
+        self._local_files: dict[str, paths.Path] = {}
+        self._local_dirs: dict[str, paths.Path] = {}
         self._finished: Entry | None = None
         self._wish: Wish | None = None
         self._logging: Logging | None = None
@@ -101,7 +102,7 @@ class Artifact(Attributes):
                 content.set(path, entry)
             else:
                 entry = content.add_file(local, path)
-            self._local.append((os.path.abspath(local), path))
+            self._local_files[os.path.abspath(local)] = path
         return ArtifactManifestEntry(paths.text_of(path), entry, local_path=local)
 
     def add_dir(self, local_path: str | os.PathLike[str], name: str | None = None) -> None:
@@ -118,7 +119,7 @@ class Artifact(Attributes):
             raise NotFound(f"'{local}'", "no such directory")
         with self._lock:
             self._open().add_dir(local, path)
-            self._local.append((os.path.abspath(local), path))
+            self._local_dirs[os.path.abspath(local)] = path
 
     @contextlib.contextmanager
     def new_file(
@@ -154,17 +155,11 @@ class Artifact(Attributes):
         """The path in this artifact of a local file that was added; None if it was not."""
         local = os.path.abspath(os.fspath(local_path))
         with self._lock:
-            for added, path in reversed(self._local):
-                found = path
-                if local != added:
-                    if not local.startswith(os.path.join(added, "")):
-                        continue
-                    found = (*path, *paths.parse(os.path.relpath(local, added)))
-                elif not path:
-                    continue  # the root
-                if self._has(found):
-                    return paths.text_of(found)
-        return None
+            found = [self._local_files[local]] if local in self._local_files else []
+            for added, path in self._local_dirs.items():
+                if local.startswith(os.path.join(added, "")):
+                    found.append((*path, *paths.parse(os.path.relpath(local, added))))
+            return next((paths.text_of(path) for path in found if self._has(path)), None)
 
     def _has(self, path: paths.Path) -> bool:
         if self._content is not None:
@@ -351,6 +346,8 @@ class Artifact(Attributes):
         with self._lock:
             version = self._logged()
             self._refuse_deleted()
+            catalog, number = version.repository.catalog, version.record.version
+            catalog.version(version.key, number)  # is there
             aliases = [alias for alias in version.aliases() if alias != LATEST]
             if aliases and not delete_aliases:
                 raise Conflict(
@@ -358,7 +355,7 @@ class Artifact(Attributes):
                     "delete(delete_aliases=True) removes them too",
                 )  # fmt: skip
             version.change_aliases(aliases, [])
-            version.repository.catalog.delete_version(version.key, version.record.version)
+            catalog.delete_version(version.key, number)
             self._deleted = True
 
     # Using ---------------------------------------------------------------------------------

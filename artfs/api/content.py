@@ -129,7 +129,7 @@ class Content:
                 return directory.changes[name]
             directory = directory.base
         stored = directory
-        if stored.blob is None:
+        if not stored.is_dir or stored.blob is None:
             return None
         numbered = self._read(lambda: drive(walk.find(stored, 0, name), self._repository.blobs))
         return numbered[1] if numbered else None
