@@ -22,6 +22,8 @@ from artfs.errors import (
     NotFound,
     SourceChanged,
 )
+from artfs.format import keys
+from artfs.repo.repository import Repository
 from tests.unit.api.contents import made, saved, stored, versions
 
 
@@ -173,6 +175,20 @@ def change(artifact: Artifact) -> list[Callable[[], object]]:
         lambda: artifact.remove("x"),
         lambda: artifact.new_file("y").__enter__(),
     ]
+
+
+def test_digest_and_size_follow_what_is_added(repository: Repository) -> None:
+    artifact = Artifact("data", "t")
+    seen = {(artifact.digest, artifact.size)}
+    artifact.add_file("model.h5", "a/b")
+    seen.add((artifact.digest, artifact.size))
+    assert list(repository.store.list(keys.PACKS)) == []  # asking stores nothing
+    artifact.add_dir("images", "a")
+    seen.add((artifact.digest, artifact.size))
+    artifact.remove("a/b")
+    seen.add((artifact.digest, artifact.size))
+    assert sorted(size for _, size in seen) == [0, 4, 6000, 6004]
+    assert len({digest for digest, _ in seen}) == 4
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -332,6 +348,11 @@ def test_one_name_has_one_type() -> None:
     other = Artifact("data", "model")
     with pytest.raises(Conflict, match="artifact 'data': has type 'dataset', not 'model'"):
         other.save()
+    with (
+        artfs.init() as run,
+        pytest.raises(Conflict, match="has type 'dataset', not 'model'"),
+    ):
+        run.log_artifact(other)  # at once, not when somebody waits
     with pytest.raises(Conflict, match="has type 'dataset', not 'model'"):
         artfs.Api().artifact("data", type="model")
 

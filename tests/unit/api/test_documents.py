@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import artfs as wandb
+from tests.support.manual import ROOT
 from tests.unit.api.contents import local, saved, stored, versions
 
 CAT, DOG = b"cat" * 1000, b"dog" * 1000
@@ -168,3 +170,17 @@ def test_a_file_removed_and_added() -> None:
     draft_artifact.add_file("modified_file.txt")
     draft_artifact.save()
     assert stored("my_artifact:latest") == {"modified_file.txt": b"new"}
+
+
+def test_the_sample_of_the_readme(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (work / "images").rename("photos")
+    (work / "README.md").write_text("about")
+    [sample] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(sample, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "animals:v1 6005 ['latest']\n"
+    assert stored("zoo/animals:v1") == {
+        "cat.png": CAT, "dog.png": DOG, "docs": None, "docs/README.md": b"about",
+    }  # fmt: skip
+    assert local("artifacts/animals:v0") == {
+        "cat.png": CAT, "dog.png": DOG, "labels.txt": b"cat\ndog\n",
+    }  # fmt: skip

@@ -123,6 +123,26 @@ def test_a_commit_whose_answer_was_lost_makes_one_version(monkeypatch: pytest.Mo
     assert (artifact.version, versions("data")) == ("v0", [0])
 
 
+def test_a_draft_finds_its_version_behind_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = saved(a="a")
+    draft, other = old.new_draft(), old.new_draft()
+    record = Catalog.record_version
+
+    def lose(catalog: Catalog, key: ArtifactKey, version: VersionRecord) -> None:
+        monkeypatch.setattr(Catalog, "record_version", record)
+        record(catalog, key, version)
+        raise Unreachable("store", "does not answer")
+
+    monkeypatch.setattr(Catalog, "record_version", lose)
+    draft.remove("a")
+    with pytest.raises(Unreachable):
+        draft.save()
+    other.add_file("model.h5")
+    other.save()
+    draft.save()
+    assert (draft.version, versions("data")) == ("v1", [0, 1, 2])
+
+
 def test_another_process_takes_the_number(gate: Gate) -> None:
     Path("b").write_text("b")
     with artfs.init() as run:

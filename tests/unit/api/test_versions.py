@@ -84,6 +84,7 @@ def test_a_list_of_aliases_is_persisted_by_save() -> None:
     two.aliases.append("best")
     two.save()  # moves it
     one.aliases.remove("good")
+    one.aliases.remove("best")
     one.save()
     assert one.aliases == ["old"]  # `latest` and `best` have moved on, and are left there
     assert fetched("data:best").version == fetched("data:latest").version == "v1"
