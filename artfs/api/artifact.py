@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+import msgspec
+
 from artfs.api import metadata as metadatas
 from artfs.api import paths
 from artfs.api.attributes import Attributes
@@ -81,7 +83,7 @@ class Artifact(Attributes):
     def add_file(
         self,
         local_path: str | os.PathLike[str],
-        name: str | None = None,
+        name: str | os.PathLike[str] | None = None,
         is_tmp: bool | None = False,
     ) -> ArtifactManifestEntry:
         """Add a file, under its own name or as `name`; of a link, the file it leads to.
@@ -105,14 +107,17 @@ class Artifact(Attributes):
             self._local_files[os.path.abspath(local)] = path
         return ArtifactManifestEntry(paths.text_of(path), entry, local_path=local)
 
-    def add_dir(self, local_path: str | os.PathLike[str], name: str | None = None) -> None:
+    def add_dir(
+        self, local_path: str | os.PathLike[str], name: str | os.PathLike[str] | None = None
+    ) -> None:
         """Add all that is in a directory, at the root or under `name`. Links stay links.
 
         What the artifact has already stays, but for files of the same paths.
         Raises as `add_file`; then nothing of the directory is added.
         """
         local = os.fspath(local_path)
-        path = () if name is None or name.strip("/") in ("", ".") else paths.parse(name)
+        at_root = name is None or os.fspath(name).strip("/") in ("", ".")
+        path = () if name is None or at_root else paths.parse(name)
         if not os.path.isdir(local):
             if os.path.lexists(local):
                 raise InvalidValue(f"'{local}'", "is no directory", "add_file adds a file")
@@ -245,7 +250,10 @@ class Artifact(Attributes):
         place.repository.catalog.check_type(key, self._type)
         self.finalize()
         assert self._finished is not None
-        if self._wish is None:
+        if self._wish is not None and self._wish.key == key:  # once more, and still one version
+            aliases = [*self._wish.aliases, *aliases]
+            self._wish = msgspec.structs.replace(self._wish, aliases=aliases)
+        else:
             self._wish = Wish(
                 key, self._type, self._finished, self._description, metadata, aliases, self._base
             )

@@ -85,10 +85,16 @@ class Content:
         """
         self._check(path, is_dir=True)
         ingest = Ingest(self.writer, forbidden=self._repository.store.url)
-        new = ingest.paths([local])
-        there = self._find(path)
-        if there is not None:
-            self._check_over(there, new, path)
+        try:
+            new = ingest.paths([local])
+            there = self._find(path)
+            if there is not None:
+                self._check_over(there, new, path)
+        except RecursionError:
+            raise InvalidValue(
+                f"'{local}'", "is nested too deeply for Python's recursion limit",
+                "sys.setrecursionlimit(10_000) is enough for any directory",
+            ) from None  # fmt: skip
         self._lay(self._made(path), new)
 
     def remove(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -336,6 +337,26 @@ def test_a_directory_with_a_fifo_adds_nothing() -> None:
     with pytest.raises(SourceChanged, match="is a FIFO"):
         artifact.add_dir("images")
     assert paths(artifact) == ["x"]
+
+
+def test_a_directory_that_is_too_deep() -> None:
+    Path("deep", *["d"] * 300).mkdir(parents=True)
+    artifact = made(x="x")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    try:
+        with pytest.raises(InvalidValue, match="'deep': is nested too deeply"):
+            artifact.add_dir("deep")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert paths(artifact) == ["x"]
+
+
+def test_names_may_be_paths() -> None:
+    artifact = Artifact("data", "t")
+    artifact.add_file(Path("model.h5"), Path("a/b"))
+    artifact.add_dir(Path("images"), Path("c"))
+    assert paths(artifact) == ["a/b", "c/cat.png", "c/dog.png"]
 
 
 def test_the_store_is_not_added(home: Path) -> None:

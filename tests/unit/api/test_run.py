@@ -85,12 +85,13 @@ def test_what_wait_has_raised_is_not_raised_again(gate: Gate) -> None:
     gate.error = Unreachable("store", "does not answer")
     gate.opened.set()
     with artfs.init() as run:
-        artifact = run.log_artifact(made(a="a"))
+        artifact = run.log_artifact(made(a="a"), aliases=["one"])
         with pytest.raises(Unreachable):
             artifact.wait()
         gate.error = None
-        run.log_artifact(artifact)  # once more
+        run.log_artifact(artifact, aliases=["two"])  # once more
     assert (artifact.version, stored("data")) == ("v0", {"a": b"a"})
+    assert artifact.aliases == ["latest", "one", "two"]
 
 
 def test_an_error_in_the_block_is_the_one_that_is_raised(gate: Gate) -> None:
