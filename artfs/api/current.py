@@ -1,4 +1,5 @@
-"""The runs of this process that are going on; the youngest is the one meant where none is named."""
+"""The runs of this process that are going on, and which of them is meant where none is named: the
+youngest that this thread has begun, else the youngest."""
 
 from __future__ import annotations
 
@@ -11,32 +12,32 @@ if TYPE_CHECKING:
     from artfs.api.run import Run
 
 _lock = threading.Lock()
-_runs: list[Run] = []
+_runs: list[tuple[int, Run]] = []  # with the thread that has begun it
 
 
 def begin(run: Run) -> None:
     """Make a run the current one."""
     with _lock:
-        _runs.append(run)
+        _runs.append((threading.get_ident(), run))
 
 
 def end(run: Run) -> None:
     """The run has finished. Idempotent."""
     with _lock:
-        if run in _runs:
-            _runs.remove(run)
+        _runs[:] = [item for item in _runs if item[1] is not run]
 
 
 def runs() -> list[Run]:
     """All that go on, the oldest first."""
     with _lock:
-        return list(_runs)
+        return [run for _, run in _runs]
 
 
 def current() -> Run | None:
     """The current run, if any."""
     with _lock:
-        return _runs[-1] if _runs else None
+        own = [run for thread, run in _runs if thread == threading.get_ident()]
+        return next(iter(own[-1:] or [run for _, run in _runs[-1:]]), None)
 
 
 def current_place() -> Place:

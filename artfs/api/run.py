@@ -179,7 +179,8 @@ def init(
     id: str | None = None,  # noqa: A002  # the word of the contract
     store: str | os.PathLike[str] | None = None,
 ) -> Run:
-    """Begin a run, which is the current one until it is finished or another begins.
+    """Begin a run, which is the current one until it is finished or another begins. A thread that
+    has begun runs itself means its own.
 
     What is not given is found as the command line finds it: in ARTFS_STORE and ARTFS_PROJECT, in
     config.toml, or by default. `project` may be `ENTITY/PROJECT`.

@@ -232,6 +232,25 @@ def test_the_current_run() -> None:
     assert artfs.run is None
 
 
+def test_a_thread_means_its_own_run() -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with artfs.init(project="other"):
+            begun.set()
+            assert done.wait(30)
+            artfs.log_artifact(made("theirs", a="a"))
+
+    with artfs.init(project="mine"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert begun.wait(30)
+        artfs.log_artifact(made("ours", a="a"))
+        done.set()
+        thread.join()
+    assert stored("mine/ours") == stored("other/theirs") == {"a": b"a"}
+
+
 def test_save_in_a_run_is_done_by_the_run(gate: Gate) -> None:
     with artfs.init(project="p"):
         artifact = made(a="a")
