@@ -1,6 +1,8 @@
 """Versioned artifacts as a filesystem.
 
-Importing this costs next to nothing: the module of a name is loaded when the name is used.
+The Python API has the shape of W&B Artifacts: `init`, `Artifact`, `Api`, `log_artifact`,
+`use_artifact`, `finish`, and `run`, the current run. It is loaded when it is used, so that the
+command line, which needs none of it, starts at once.
 """
 
 from __future__ import annotations
@@ -8,19 +10,52 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from artfs.errors import ArtfsError, ArtifactFinalizedError, ArtifactNotLoggedError
+
 if TYPE_CHECKING:
+    from artfs.api.artifact import Artifact
     from artfs.api.files import open  # noqa: A004  # `artfs.open` is the builtin for versions
+    from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
     from artfs.api.mounting import mounted
+    from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
 
-__all__ = ["mounted", "open"]
+    #: The current run, if any.
+    run: Run | None
 
-_MODULES = {"mounted": "mounting", "open": "files"}
+__all__ = [
+    "Api",
+    "ArtfsError",
+    "Artifact",
+    "ArtifactFinalizedError",
+    "ArtifactManifest",
+    "ArtifactManifestEntry",
+    "ArtifactNotLoggedError",
+    "Run",
+    "finish",
+    "init",
+    "log_artifact",
+    "mounted",
+    "open",
+    "run",
+    "use_artifact",
+]
+
+_MODULES = {
+    "Artifact": "artifact",
+    "ArtifactManifest": "manifest", "ArtifactManifestEntry": "manifest",
+    "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
+    "use_artifact": "run",
+    "mounted": "mounting", "open": "files",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
+    if name == "run":  # changes all the time, and is never kept
+        found: object = importlib.import_module("artfs.api.current").current()
+        return found
     if name not in _MODULES:
         raise AttributeError(f"module 'artfs' has no attribute '{name}'")
-    found: object = getattr(importlib.import_module(f"artfs.api.{_MODULES[name]}"), name)
+    found = getattr(importlib.import_module(f"artfs.api.{_MODULES[name]}"), name)
     globals()[name] = found
     return found
 

@@ -21,7 +21,7 @@ class ArtfsError(Exception):
         return f"{self.what}: {self.why}"
 
 
-class InvalidValue(ArtfsError):
+class InvalidValue(ArtfsError, ValueError):
     """A name, ref, alias, URL or option that can never be right, whatever the store holds."""
 
 
@@ -85,3 +85,15 @@ class SourceChanged(ArtfsError):
 
 class MountFailed(ArtfsError):
     """The kernel or fusermount3 refused the mount, or the daemon ended before it answered."""
+
+
+class ArtifactFinalizedError(ArtfsError):
+    """A change to an artifact that takes no more: it was finalized, or is logged."""
+
+
+class ArtifactNotLoggedError(ArtfsError):
+    """Asked of an artifact for what only a version in the store has."""
+
+
+class VerificationFailed(ArtfsError, ValueError):
+    """A directory that does not hold what the version does."""

@@ -1,4 +1,4 @@
-"""The command line: the only place that reads the environment, prints, and knows exit statuses.
+"""The command line: the only place that prints, and knows exit statuses.
 
 `app` holds the command group and what all commands share, `exits` the one table from error to
 exit status; each other module has the commands of one kind. Commands are imported when used, so

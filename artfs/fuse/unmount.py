@@ -53,6 +53,8 @@ def unmount(state_dir: Path, mountpoint: Path, patience: float = 60.0) -> None:
             )
     finally:
         os.close(daemon)
+    # It removes this itself, unless it died of something in the meantime.
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _is_dead(mountpoint: Path) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
-from artfs.errors import Conflict, Damaged, NotFound, ObjectNotFound
+from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.store.base import Store
@@ -59,13 +59,17 @@ class Catalog:
             self._store.compare_and_set(keys.artifact_record(key), record.encode(new), None)
         except Conflict:
             old = self.artifact(key)
-            if type_ and old.type != type_:
-                raise Conflict(
-                    f"artifact '{key}'", f"has type '{old.type}', not '{type_}'",
-                    "choose another name, or leave the type out",
-                ) from None  # fmt: skip
+            _check_type(key, old, type_)
             return old
         return new
+
+    def check_type(self, key: ArtifactKey, type_: str) -> None:
+        """Raises `Conflict` if the artifact is there and has another type."""
+        try:
+            there = self.artifact(key)
+        except NotFound:
+            return
+        _check_type(key, there, type_)
 
     def newest_number(self, key: ArtifactKey) -> int:
         """The highest version number ever given, or -1."""
@@ -123,6 +127,14 @@ class Catalog:
         if found.version != number:
             raise Damaged(name, f"is the record of v{found.version}")
         return found
+
+    def delete_version(self, key: ArtifactKey, number: int) -> None:
+        """Mark a version as deleted, for ever. Raises `NotFound` if it is not there (any more)."""
+        self.version(key, number)
+        try:
+            self._store.put_if_absent(keys.deletion(key, number), b"{}\n")
+        except AlreadyExists:
+            raise NotFound(f"{key}:v{number}", "was deleted") from None
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
         """Aliases by name, `latest` not among them."""
@@ -209,6 +221,14 @@ class Catalog:
 def now() -> str:
     """The time in UTC as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _check_type(key: ArtifactKey, there: ArtifactRecord, type_: str) -> None:
+    if type_ and there.type != type_:
+        raise Conflict(
+            f"artifact '{key}'", f"has type '{there.type}', not '{type_}'",
+            "choose another name, or leave the type out",
+        )  # fmt: skip
 
 
 def _no_artifact(key: ArtifactKey) -> NotFound:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from artfs.format.build import DirBuilder, Root, edit_directory
+from artfs.format.build import DirBuilder, Root, StoreNode, edit_directory
 from artfs.format.digest import EMPTY_DIR
 from artfs.repo.blobs import Blobs
 from artfs.repo.packing import PackWriter
@@ -36,9 +36,16 @@ def edit(
 
     Its own name, mode and mtime stay. Reads and writes only the nodes on the way.
     """
+    return edit_to(directory, changes, writer.node, blobs)
+
+
+def edit_to(
+    directory: Entry, changes: Mapping[bytes, Entry | None], store: StoreNode, blobs: Blobs
+) -> Entry:
+    """The same with the new nodes given to `store`, which may do something else than store them."""
     if not changes:
         return directory
-    steps = edit_directory(directory, sorted(changes.items()), writer.node)
+    steps = edit_directory(directory, sorted(changes.items()), store)
     return _with(directory, drive(steps, blobs))
 
 

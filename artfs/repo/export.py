@@ -6,13 +6,14 @@ appears under its name only when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from blake3 import blake3
@@ -51,20 +52,23 @@ class Export:
     def run(self, root: Entry, target: str) -> None:
         """Write a version's tree. Raises `ExportFailed`, `Damaged`, `Unreachable`."""
         path = os.fsencode(target)
-        try:
+        with _failures(target):
             os.makedirs(path, exist_ok=True)
             before = os.stat(path)
-            _make_writable(path, before)
+            make_writable(path, before)
             self._children(root, path, b"", selected=not self._patterns)
             if before.st_uid == os.geteuid():  # anybody else's directory keeps its mode
                 if self._patterns:
                     os.chmod(path, stat.S_IMODE(before.st_mode))
                 else:
                     _apply_times(root, path)
-        except OSError as error:
-            name = os.fsdecode(error.filename) if error.filename else target
-            hint = "free some space and run it again" if error.errno == errno.ENOSPC else ""
-            raise ExportFailed(name, os.strerror(error.errno or 0), hint) from error
+
+    def leaf(self, entry: Entry, target: str) -> None:
+        """Write one file, or link, to a path; directories on the way are made. Raises as `run`."""
+        path = os.path.abspath(os.fsencode(target))
+        with _failures(target):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._leaf(entry, path)
 
     def _children(self, directory: Entry, path: bytes, below: bytes, selected: bool) -> None:
         for entry in children(directory, self._blobs):
@@ -94,7 +98,7 @@ class Export:
         for target in self._waiting:
             info = _lstat(target)
             if info is not None and stat.S_ISDIR(info.st_mode):
-                _make_writable(target, info)
+                make_writable(target, info)
                 continue
             if info is not None:
                 os.unlink(target)
@@ -117,7 +121,11 @@ class Export:
             if not is_link or os.readlink(target) != entry.target:
                 self._replace(target, info, lambda new: os.symlink(entry.target, new))
             os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-        elif info is not None and stat.S_ISREG(info.st_mode) and self._equal(entry, target, info):
+        elif (
+            info is not None
+            and stat.S_ISREG(info.st_mode)
+            and (same_content(entry, target, info, self._blobs))
+        ):
             self.kept += 1
             _apply_times(entry, target)
         else:
@@ -143,21 +151,33 @@ class Export:
             file.writelines(content(entry, self._blobs))
         _apply_times(entry, path)
 
-    def _equal(self, entry: Entry, path: bytes, info: os.stat_result) -> bool:
-        if info.st_size != entry.size:
-            return False
-        try:
-            file = open(path, "rb")  # noqa: SIM115  # closed by the `with` below
-        except PermissionError:
-            return False  # of an earlier run, and write-only: to be replaced
-        with file:
-            position = 0
-            while position < entry.size:
-                for _, ref in drive(walk.chunks(entry, position, 16 << 20), self._blobs):
-                    if blake3(file.read(ref.size)).digest() != ref.digest:
-                        return False
-                    position += ref.size
-        return True
+
+@contextlib.contextmanager
+def _failures(target: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = os.fsdecode(error.filename) if error.filename else target
+        hint = "free some space and run it again" if error.errno == errno.ENOSPC else ""
+        raise ExportFailed(name, os.strerror(error.errno or 0), hint) from error
+
+
+def same_content(entry: Entry, path: bytes, info: os.stat_result, blobs: Blobs) -> bool:
+    """Whether a local regular file has the bytes of a version's; reads only the local one."""
+    if info.st_size != entry.size:
+        return False
+    try:
+        file = open(path, "rb")  # noqa: SIM115  # closed by the `with` below
+    except PermissionError:
+        return False  # of an earlier run, and write-only: to be replaced
+    with file:
+        position = 0
+        while position < entry.size:
+            for _, ref in drive(walk.chunks(entry, position, 16 << 20), blobs):
+                if blake3(file.read(ref.size)).digest() != ref.digest:
+                    return False
+                position += ref.size
+    return True
 
 
 def _lstat(path: bytes) -> os.stat_result | None:
@@ -167,7 +187,7 @@ def _lstat(path: bytes) -> os.stat_result | None:
         return None
 
 
-def _make_writable(path: bytes, info: os.stat_result) -> None:
+def make_writable(path: bytes, info: os.stat_result) -> None:
     """Let its owner write to a directory, which may be a read-only one of an earlier run."""
     if info.st_mode & 0o700 != 0o700 and info.st_uid == os.geteuid():
         os.chmod(path, 0o700)

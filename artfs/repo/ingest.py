@@ -102,6 +102,10 @@ class Ingest:
         ordered = [entries[name] for name in sorted(entries)]
         return new_directory(b"", 0o755, time.time_ns(), ordered, self._writer)
 
+    def file(self, path: str, name: bytes) -> Entry:
+        """A file, or the one that a link leads to, as the entry `name`. Raises as `paths`."""
+        return self._file(_load(os.fsencode(path), name, 0))
+
     def _one(self, path: bytes) -> Entry:
         name = os.path.basename(path.rstrip(b"/"))
         info = _examined(path, os.lstat)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from blake3 import blake3
 
@@ -18,6 +18,7 @@ from artfs.errors import ObjectNotFound
 from artfs.format import blob, keys, pack
 from artfs.format.pack import BlobKind
 from artfs.repo.repository import Repository
+from artfs.repo.worker import Worker
 from artfs.store.base import BytesLike, ObjectWriter
 from artfs.types import BlobRef
 
@@ -38,7 +39,7 @@ class PackWriter:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._known = repository.known
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="artfs-pack")
+        self._thread = Worker("artfs-pack")
         self._room = threading.Semaphore(_QUEUED // _BATCH)
         self._own: dict[bytes, BlobRef] = {}
         self._looked_up: dict[bytes, BlobRef | None] = {}
@@ -122,7 +123,7 @@ class PackWriter:
 
     def abort(self) -> None:
         """Give up; unfinished packs are dropped. Idempotent, and harmless after `finish`."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown()
         for target in (*self._done, *self._open.values()):
             target.abort()
         self._open.clear()
@@ -137,9 +138,7 @@ class PackWriter:
 class _OpenPack:
     """A pack being written. `append` is called by the owner, the rest runs in its thread."""
 
-    def __init__(
-        self, repository: Repository, thread: ThreadPoolExecutor, room: threading.Semaphore
-    ) -> None:
+    def __init__(self, repository: Repository, thread: Worker, room: threading.Semaphore) -> None:
         self.id = secrets.token_bytes(16)
         self.blobs: list[tuple[BlobKind, BlobRef]] = []
         self.offset = len(pack.HEADER)

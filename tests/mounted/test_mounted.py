@@ -20,6 +20,7 @@ from pyarrow import parquet
 import artfs
 from artfs.api.filesystem import ArtfsFileSystem
 from artfs.errors import InvalidValue, MountFailed, NotFound
+from artfs.fuse import unmount
 from tests.support.manual import ROOT
 from tests.support.mounts import artfs as command
 from tests.support.mounts import artfs_processes, fuse_mounts, is_mounted, wait_for
@@ -129,6 +130,21 @@ def test_a_daemon_that_dies(base: Path) -> None:
     assert not path.exists()
 
 
+def test_a_daemon_that_dies_while_it_is_unmounted(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers still, and then does not remove what it has left."""
+    detach = unmount.detach
+
+    def dying(mountpoint: Path, **options: bool) -> None:
+        os.kill(daemon_of(mountpoint), signal.SIGKILL)
+        detach(mountpoint, **options)
+
+    with artfs.mounted("data") as path:
+        monkeypatch.setattr(unmount, "detach", dying)
+    assert not path.exists()
+
+
 def test_several_at_once_in_threads(base: Path) -> None:
     """Each serves its own; and this process forks and waits for children meanwhile."""
     start = threading.Barrier(3)
@@ -230,7 +246,8 @@ def test_the_readme(tmp_path: Path) -> None:
         with (trips / "2026.csv").open("a") as file:
             file.write("8\n")
         command("put", "trips", trips)
-    text = (ROOT / "README.md").read_text().partition("\n## Python\n")[2].partition("\n## ")[0]
+    text = (ROOT / "README.md").read_text()
+    text = text.partition("\nOne file of a version")[2].partition("\n## ")[0]
     code = [line[4:] for line in text.splitlines() if line.startswith("    ")]
     found: dict[str, Any] = {}
     ArtfsFileSystem.clear_instance_cache()  # of tests that had another store

@@ -1,0 +1,455 @@
+"""`Artifact`: a set of files on its way to be a version, or a version."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import msgspec
+
+from artfs.api import metadata as metadatas
+from artfs.api import paths
+from artfs.api.attributes import Attributes
+from artfs.api.committing import Base, Wish, commit_wish
+from artfs.api.content import Content
+from artfs.api.current import current, current_place
+from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
+from artfs.api.place import Place
+from artfs.api.underway import Logging
+from artfs.api.version import Version, check_aliases
+from artfs.errors import ArtifactFinalizedError, Conflict, InvalidValue, NotFound
+from artfs.format import walk
+from artfs.repo.editing import empty_directory
+from artfs.repo.export import Export
+from artfs.repo.matching import prune, verify
+from artfs.repo.reading import drive
+from artfs.repo.worker import Worker
+from artfs.types import LATEST, ArtifactKey, Entry
+
+#: What an artifact has to which nothing was added.
+EMPTY = empty_directory()
+
+
+class Artifact(Attributes):
+    """A named and typed set of files.
+
+    One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
+    `save`; from then on, like one from `use_artifact` or `Api().artifact`, it is a version and does
+    not change.
+
+    A file counts as it is when it is added: it is read and stored then, so it may change or go
+    afterwards, and logging only records what is there. Adding goes to the store of the run that is
+    going on, else to the one of the environment; it is the one the artifact must be logged in.
+    A file that is added under the path of another takes its place. Thread-safe.
+
+    `name`, `type`: letters, digits, `_`, `-`, `.`. `metadata`: at most 100 keys, JSON.
+    `incremental`: begin with the files of the newest version, if there is one, which are not read;
+    as `new_draft`. `use_as`: what a run calls it. Raises `InvalidValue`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002  # the word of the contract
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        incremental: bool | None = None,
+        use_as: str | None = None,
+    ) -> None:
+        super().__init__(name, type, description, use_as)
+        self._metadata = metadatas.checked(metadata)
+        self._incremental = bool(incremental)
+        self._base: Base | None = None
+        self._content: Content | None = None
+        #: Local files and directories that were added, and as what.
+        self._local_files: dict[str, paths.Path] = {}
+        self._local_dirs: dict[str, paths.Path] = {}
+        self._finished: Entry | None = None
+        self._wish: Wish | None = None
+        self._logging: Logging | None = None
+
+    @classmethod
+    def of_version(cls, version: Version, use_as: str | None = None) -> Artifact:
+        """The artifact that is a version in the store."""
+        self = cls(version.key.name, version.type, use_as=use_as)
+        self._become(version)
+        return self
+
+    # Filling -------------------------------------------------------------------------------
+
+    def add_file(
+        self,
+        local_path: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        is_tmp: bool | None = False,
+    ) -> ArtifactManifestEntry:
+        """Add a file, under its own name or as `name`; of a link, the file it leads to.
+
+        `is_tmp`: a temporary file, whose name is made from its content, so that none collide.
+        Raises `ArtifactFinalizedError`; `NotFound`, `InvalidValue` (no file; `name` is no path, or
+        a directory's), `SourceChanged` (it cannot be read).
+        """
+        local = os.fspath(local_path)
+        if os.path.isdir(local):
+            raise InvalidValue(f"'{local}'", "is a directory, not a file", "add_dir adds it")
+        path = paths.parse(os.path.basename(local) if name is None else name)
+        with self._lock:
+            content = self._open()
+            if is_tmp:
+                entry = content.store_file(local)
+                path = _by_content(path, entry)
+                content.set(path, entry)
+            else:
+                entry = content.add_file(local, path)
+            self._local_files[os.path.abspath(local)] = path
+        return ArtifactManifestEntry(paths.text_of(path), entry, local_path=local)
+
+    def add_dir(
+        self, local_path: str | os.PathLike[str], name: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Add all that is in a directory, at the root or under `name`. Links stay links.
+
+        What the artifact has already stays, but for files of the same paths.
+        Raises as `add_file`; then nothing of the directory is added.
+        """
+        local = os.fspath(local_path)
+        at_root = name is None or os.fspath(name).strip("/") in ("", ".")
+        path = () if name is None or at_root else paths.parse(name)
+        if not os.path.isdir(local):
+            if os.path.lexists(local):
+                raise InvalidValue(f"'{local}'", "is no directory", "add_file adds a file")
+            raise NotFound(f"'{local}'", "no such directory")
+        with self._lock:
+            self._open().add_dir(local, path)
+            self._local_dirs[os.path.abspath(local)] = path
+
+    @contextlib.contextmanager
+    def new_file(
+        self, name: str, mode: str = "w", encoding: str | None = None
+    ) -> Iterator[IO[Any]]:
+        """A new file to be written, which is added when the block ends without an error.
+
+        Raises as `add_file`.
+        """
+        path = paths.parse(name)
+        if not set(mode) & set("wxa"):
+            raise InvalidValue(f"mode '{mode}'", "does not write")
+        with self._lock:
+            self._refuse_finalized()
+        with tempfile.TemporaryDirectory(prefix="artfs-") as directory:
+            local = os.path.join(directory, "file")
+            with open(local, mode, encoding=encoding) as file:
+                yield file
+            with self._lock:
+                self._open().add_file(local, path)
+
+    def remove(self, item: str | os.PathLike[str] | ArtifactManifestEntry) -> None:
+        """Remove a file, or a directory with all that is in it, which is not read.
+
+        Raises `ArtifactFinalizedError`, `NotFound`.
+        """
+        name = item.path if isinstance(item, ArtifactManifestEntry) else item
+        path = paths.parse(name)
+        with self._lock:
+            self._open().remove(path)
+
+    def get_added_local_path_name(self, local_path: str | os.PathLike[str]) -> str | None:
+        """The path in this artifact of a local file that was added; None if it was not."""
+        local = os.path.abspath(os.fspath(local_path))
+        with self._lock:
+            found = [self._local_files[local]] if local in self._local_files else []
+            for added, path in self._local_dirs.items():
+                if local.startswith(os.path.join(added, "")):
+                    found.append((*path, *paths.parse(os.path.relpath(local, added))))
+            return next((paths.text_of(path) for path in found if self._has(path)), None)
+
+    def _has(self, path: paths.Path) -> bool:
+        if self._content is not None:
+            with self._content.lock:
+                return self._content.has(path)
+        assert self._version is not None  # a local file was added, so there was content
+        version = self._version
+        return (
+            drive(walk.resolve(version.tree, b"/".join(path)), version.repository.blobs) is not None
+        )
+
+    def finalize(self) -> None:
+        """Take no more changes; logging does it by itself."""
+        with self._lock:
+            if self._finished is None and self._version is None:
+                self._finished = self._contents().build() if self._has_content else EMPTY
+
+    @property
+    def _has_content(self) -> bool:
+        return self._content is not None or self._base is not None or self._incremental
+
+    def _tree(self) -> Entry:
+        if self._version is not None:
+            return self._version.tree
+        if self._finished is not None:
+            return self._finished
+        return self._contents().preview() if self._has_content else EMPTY
+
+    def _refuse_finalized(self) -> None:
+        if self._version is not None:
+            raise ArtifactFinalizedError(
+                f"artifact '{self.name}'", "is logged, and a version never changes",
+                "new_draft() begins a new one from it",
+            )  # fmt: skip
+        if self._finished is not None:
+            raise ArtifactFinalizedError(f"artifact '{self.name}'", "is finalized")
+
+    def _open(self) -> Content:
+        self._refuse_finalized()
+        return self._contents()
+
+    def _contents(self, place: Place | None = None) -> Content:
+        if self._content is None:
+            place = self._place = self._place or place or current_place()
+            if self._incremental and self._base is None:
+                self._base = Base.of_latest(place.repository, place.key(self._name))
+            base = None if self._base is None else self._base.root
+            self._content = Content(place.repository, base)
+        return self._content
+
+    # Logging -------------------------------------------------------------------------------
+
+    def log_in(self, place: Place, aliases: Sequence[str], worker: Worker) -> Logging | None:
+        """Begin to make this a version, as `Run.log_artifact` does; None if it is one, which then
+        gets the aliases. Raises what is wrong with it, before anything is begun."""
+        check_aliases(aliases)
+        with self._lock:
+            if self._version is not None:
+                self._refuse_deleted()
+                self._version.change_aliases([], aliases)
+                self._become(self._version)
+                return None
+            if self._logging is not None and not self._logging.is_done:
+                raise Conflict(f"artifact '{self._name}'", "is being logged", "wait() for it")
+            content, wish = self._ready(place, [*self._aliases, *aliases])
+            what = f"artifact '{self._name}'"
+            self._logging = Logging(what, worker.submit(self._commit, content, wish))
+            return self._logging
+
+    def _ready(self, place: Place, aliases: Sequence[str]) -> tuple[Content, Wish]:
+        check_aliases(aliases)
+        metadata = metadatas.checked(self._metadata)
+        own = self._place
+        if own is not None and own.repository is not place.repository:
+            raise InvalidValue(
+                f"artifact '{self._name}'",
+                f"has its files in the store {own.repository.store.url}, and the run is in"
+                f" {place.repository.store.url}",
+                "make the artifact after init(), or name the store in ARTFS_STORE",
+            )
+        content = self._contents(place)
+        key = self._key_in(place)
+        place.repository.catalog.check_type(key, self._type)
+        self.finalize()
+        assert self._finished is not None
+        if self._wish is not None and self._wish.key == key:  # once more, and still one version
+            aliases = [*self._wish.aliases, *aliases]
+            self._wish = msgspec.structs.replace(self._wish, aliases=aliases)
+        else:
+            self._wish = Wish(
+                key, self._type, self._finished, self._description, metadata, aliases, self._base
+            )
+        return content, self._wish
+
+    def _key_in(self, place: Place) -> ArtifactKey:
+        if self._base is None:
+            return place.key(self._name)
+        key = self._base.key
+        if self._incremental and key != place.key(self._name):
+            raise InvalidValue(
+                f"artifact '{self._name}'",
+                f"was begun from the one of project '{key.project}', and is to be logged in"
+                f" '{place.project}'",
+                "make an incremental artifact in the run that logs it",
+            )
+        return key  # a draft becomes a version of what it was made from
+
+    def _commit(self, content: Content, wish: Wish) -> None:
+        repository = content.writer.repository
+        with content.lock:
+            done = commit_wish(repository, content.writer, wish)
+        version = Version(repository, wish.key, wish.type, done.record)
+        with self._lock:
+            self._become(version)
+            self._content = None
+        content.close()
+
+    def fill_in(self, place: Place) -> None:
+        """Let the files go to a place; nothing is added yet."""
+        self._contents(place)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is neither logged nor being logged."""
+        with self._lock:
+            failed = self._logging is None or (
+                self._logging.is_done and not self._logging.has_succeeded
+            )
+            return self._version is None and failed
+
+    def check_type(self, type_: str | None) -> None:
+        """Raises `Conflict` unless it has this type."""
+        if type_ and self._type != type_:
+            raise Conflict(f"artifact '{self._name}'", f"has type '{self._type}', not '{type_}'")
+
+    def wait(self, timeout: float | None = None) -> Artifact:
+        """Wait until it is logged, `timeout` seconds at most, and return this artifact.
+
+        Raises what failed, TimeoutError, and `ArtifactNotLoggedError` if nobody is logging it.
+        """
+        logging = self._logging
+        if logging is not None:
+            logging.wait(timeout)
+        elif self._version is None:
+            self._logged()
+        return self
+
+    def save(self, project: str | None = None) -> None:
+        """Log it, or if it is logged, keep the changes made to `aliases`.
+
+        In a run, the run logs it, in the background. Outside, a run of its own does, in `project`,
+        and it is logged when this returns. Raises as `Run.log_artifact`; `ArtifactFinalizedError`
+        if the description or the metadata of a version were changed.
+        """
+        with self._lock:
+            if self._version is not None:
+                self._save_changes(self._version)
+                return
+        run = current()
+        if run is not None:
+            run.log_artifact(self)
+            return
+        from artfs.api.run import Run  # runs log artifacts: this is the way back
+
+        place = self._place or current_place()
+        if project is not None:
+            place = place.in_project(project)
+        with Run(place, job_type="auto") as run:
+            run.log_artifact(self)
+
+    def _save_changes(self, version: Version) -> None:
+        self._refuse_deleted()
+        record = version.record
+        if (self._description, self._metadata) != (record.description, record.metadata):
+            raise ArtifactFinalizedError(
+                f"artifact '{self.name}'", "is logged: its description and metadata stay",
+                "log a new version with others",
+            )  # fmt: skip
+        version.change_aliases(self._saved_aliases, self._aliases)
+        self._become(version)
+
+    def delete(self, delete_aliases: bool = False) -> None:
+        """Delete this version, for ever. One that has aliases is refused unless they may go too.
+
+        Raises `ArtifactNotLoggedError`, `Conflict`, `NotFound` (it is deleted already).
+        """
+        with self._lock:
+            version = self._logged()
+            self._refuse_deleted()
+            catalog, number = version.repository.catalog, version.record.version
+            catalog.version(version.key, number)  # is there
+            aliases = [alias for alias in version.aliases() if alias != LATEST]
+            if aliases and not delete_aliases:
+                raise Conflict(
+                    f"artifact '{self.name}'", f"has aliases: {', '.join(aliases)}",
+                    "delete(delete_aliases=True) removes them too",
+                )  # fmt: skip
+            version.change_aliases(aliases, [])
+            catalog.delete_version(version.key, number)
+            self._deleted = True
+
+    # Using ---------------------------------------------------------------------------------
+
+    def new_draft(self) -> Artifact:
+        """A new artifact that begins with the files of this version, which are not read.
+
+        Logging it makes the next version, of what this one has and what was changed. If this is
+        the newest version and others log versions meanwhile, their changes stay: the draft's are
+        put on them, and `CommitConflict` names the paths that both changed.
+        """
+        version = self._logged()
+        draft = Artifact(self._name, version.type, self._description, self._metadata)
+        key = version.key
+        draft._place = Place(version.repository, key.entity, key.project)
+        draft._base = Base.of_version(version.repository, key, version.record)
+        return draft
+
+    @property
+    def manifest(self) -> ArtifactManifest:
+        """The entries of this artifact."""
+        with self._lock:
+            version = self._version
+            if version is not None:
+                return ArtifactManifest(version.repository, version.tree, self._default_root())
+            content = self._contents()
+            with content.lock:
+                tree = content.build() if self._finished is None else self._finished
+                content.writer.settle()
+            return ArtifactManifest(content.writer.repository, tree)
+
+    def get_path(self, name: str) -> ArtifactManifestEntry:
+        """The entry of a file, which can be downloaded by itself.
+
+        Raises `ArtifactNotLoggedError`, `NotFound`, `InvalidValue` (a directory).
+        """
+        self._logged()
+        entry = self.manifest.get_entry_by_path(name)
+        if entry is None:
+            raise NotFound(f"{self.name}/{name}", "no such path in this version")
+        return entry
+
+    def download(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Write all files below a directory (`./artifacts/NAME:vN`) and return it.
+
+        Equal files are kept and other files left alone. Raises `ArtifactNotLoggedError`,
+        `ExportFailed`, `Damaged`, `Unreachable`.
+        """
+        version = self._logged()
+        target = self._target(root)
+        Export(version.repository.blobs).run(version.tree, target)
+        return target
+
+    def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
+        """As `download`, and remove all that is not in this version from the directory.
+
+        Refuses the root directory, one with the store in it, and to remove a mount point.
+        """
+        version = self._logged()
+        target = self._target(root)
+        repository = version.repository
+        prune(version.tree, target, repository.blobs, repository.store.url)
+        Export(repository.blobs).run(version.tree, target)
+        return target
+
+    def verify(self, root: str | os.PathLike[str] | None = None) -> bool:
+        """Prove that a directory has the files of this version and no others, by reading it.
+
+        Without a directory, that of `download`, which is downloaded if it is not there. Returns
+        True; raises `VerificationFailed`, a ValueError, naming the first difference.
+        """
+        version = self._logged()
+        target = self._target(root)
+        if root is None and not os.path.lexists(target):
+            self.download()
+        verify(version.tree, target, version.repository.blobs)
+        return True
+
+    def _target(self, root: str | os.PathLike[str] | None) -> str:
+        return self._default_root() if root is None else os.fspath(root)
+
+    def _default_root(self) -> str:
+        return os.path.join(".", "artifacts", self.name)
+
+
+def _by_content(path: paths.Path, entry: Entry) -> paths.Path:
+    """The path with the digest in the place of the file's name, its endings kept."""
+    _, dot, endings = path[-1].partition(b".")
+    return (*path[:-1], entry.digest.hex()[:20].encode() + dot + endings)

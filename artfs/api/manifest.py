@@ -1,0 +1,96 @@
+"""What an artifact contains, entry by entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+
+from artfs.api import paths
+from artfs.errors import ArtifactNotLoggedError, InvalidValue
+from artfs.format import walk
+from artfs.repo.export import Export
+from artfs.repo.reading import drive, entries
+from artfs.repo.repository import Repository
+from artfs.types import Entry
+
+
+class ArtifactManifestEntry:
+    """A file, link or reference of an artifact.
+
+    `path`: its path in the artifact. `digest`: of its content, hex. `size`: bytes. `local_path`:
+    the file that was added, of an entry that `add_file` returned.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        entry: Entry,
+        *,
+        local_path: str | None = None,
+        repository: Repository | None = None,
+        root: str = "",
+    ) -> None:
+        self.path = path
+        self.digest = entry.digest.hex()
+        self.size = entry.size
+        self.local_path = local_path
+        self._entry = entry
+        self._repository = repository
+        self._root = root
+
+    def download(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Write this file below a directory (`./artifacts/NAME:vN`), under its path in the
+        artifact; a file there that is equal is kept. Returns the path.
+
+        Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `Unreachable`.
+        """
+        if self._repository is None:
+            raise ArtifactNotLoggedError(
+                f"entry '{self.path}'", "is of an artifact that is not logged",
+                "log it; get_path gives the entry that can be downloaded",
+            )  # fmt: skip
+        target = os.path.join(self._root if root is None else os.fspath(root), self.path)
+        Export(self._repository.blobs).leaf(self._entry, target)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<ArtifactManifestEntry {self.path!r} {self.size} bytes>"
+
+
+class ArtifactManifest:
+    """The entries of a tree. Read from the store as they are asked for."""
+
+    def __init__(self, repository: Repository, tree: Entry, root: str | None = None) -> None:
+        self._repository = repository
+        self._tree = tree
+        #: Where entries are downloaded to; None if they are of an artifact that is not logged.
+        self._root = root
+
+    @cached_property
+    def entries(self) -> dict[str, ArtifactManifestEntry]:
+        """All files, links and references by path, in the order of the tree."""
+        return {entry.path: entry for entry in self}
+
+    def __iter__(self) -> Iterator[ArtifactManifestEntry]:
+        for raw, entry in entries(self._tree, self._repository.blobs):
+            if not entry.is_dir:
+                yield self._entry(raw.decode("utf-8", "surrogateescape"), entry)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def get_entry_by_path(self, path: str) -> ArtifactManifestEntry | None:
+        """The entry at a path; None where there is none. Raises `InvalidValue` for a directory."""
+        names = paths.parse(path)
+        entry = drive(walk.resolve(self._tree, b"/".join(names)), self._repository.blobs)
+        if entry is None:
+            return None
+        if entry.is_dir:
+            raise InvalidValue(f"'{paths.shown(names)}'", "is a directory, not a file")
+        return self._entry(paths.text_of(names), entry)
+
+    def _entry(self, path: str, entry: Entry) -> ArtifactManifestEntry:
+        if self._root is None:
+            return ArtifactManifestEntry(path, entry)
+        return ArtifactManifestEntry(path, entry, repository=self._repository, root=self._root)

@@ -1,0 +1,43 @@
+"""Paths inside an artifact: `str` for those who call, tuples of names below."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+from artfs.errors import InvalidValue
+from artfs.types import NAME_MAX, PATH_MAX
+
+Path: TypeAlias = tuple[bytes, ...]
+
+
+def parse(text: str | os.PathLike[str]) -> Path:
+    """The names in a `/`-separated path; `.` and empty ones are left out.
+
+    Raises `InvalidValue` for what is no path of an entry.
+    """
+    shown = f"path '{os.fspath(text)}'"
+    raw = os.fspath(text).encode("utf-8", "surrogateescape")
+    names = tuple(name for name in raw.split(b"/") if name not in (b"", b"."))
+    if not names:
+        raise InvalidValue(shown, "names no entry of an artifact")
+    if b".." in names:
+        raise InvalidValue(shown, "leads out of the artifact")
+    if b"\0" in raw:
+        raise InvalidValue(shown.replace("\0", "\\0"), "holds a NUL")
+    if len(raw) > PATH_MAX or any(len(name) > NAME_MAX for name in names):
+        raise InvalidValue(
+            f"path '{os.fspath(text)[:40]}…'",
+            f"is longer than {PATH_MAX} bytes, or a name in it than {NAME_MAX}",
+        )
+    return names
+
+
+def text_of(path: Path) -> str:
+    """A path as callers see it; bytes that are not UTF-8 as lone surrogates."""
+    return b"/".join(path).decode("utf-8", "surrogateescape")
+
+
+def shown(path: Path) -> str:
+    """A path for messages."""
+    return b"/".join(path).decode("utf-8", "backslashreplace")

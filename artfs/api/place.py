@@ -1,0 +1,83 @@
+"""Where artifacts are logged to and found: a store, and a project in it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from pathlib import Path
+
+import msgspec
+
+from artfs import settings
+from artfs.errors import InvalidValue
+from artfs.repo.blobs import Blobs
+from artfs.repo.known import KnownBlobs
+from artfs.repo.repository import Repository
+from artfs.store.base import Store
+from artfs.types import ArtifactKey, check_name, parse_project
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A project of an open store."""
+
+    repository: Repository
+    entity: str
+    project: str
+
+    def key(self, name: str) -> ArtifactKey:
+        """The key of an artifact of this project."""
+        return ArtifactKey(self.entity, self.project, check_name(name))
+
+    def in_project(self, project: str | None, entity: str | None = None) -> Place:
+        """Another project, `[ENTITY/]PROJECT`, of the same store. Raises `InvalidValue`."""
+        if project is None:
+            return Place(self.repository, _entity(entity) or self.entity, self.project)
+        if entity and "/" in project:
+            raise InvalidValue(f"project '{project}'", "names an entity, which is given beside it")
+        own, name = parse_project(project)
+        return Place(self.repository, _entity(entity) or own, name)
+
+
+def _entity(entity: str | None) -> str | None:
+    return entity and check_name(entity, "entity")
+
+
+def find_place(
+    store: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+) -> Place:
+    """The place that is given, else the environment's, as the command line finds it.
+
+    Reads the environment. Raises `InvalidValue`, `NotFound` (no such store), `Unreachable`.
+    """
+    found = settings.load(os.fspath(store) if store is not None else None)
+    return Place(_repository(found), *found.project).in_project(project, entity)
+
+
+_lock = threading.Lock()
+_opened: weakref.WeakValueDictionary[tuple[int, str, Path], Repository] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def _repository(found: settings.Settings) -> Repository:
+    """One for each store in a process, closed when nobody has it any more."""
+    url = found.store if "://" in found.store else os.path.abspath(found.store)
+    key = (os.getpid(), url, found.cache)  # a child process must not use its parent's connections
+    with _lock:
+        repository = _opened.get(key)
+        if repository is None:
+            repository = Repository.open(url, found.cache, create=found.is_default_store)
+            _opened[key] = repository
+            weakref.finalize(
+                repository, _close, repository.known, repository.blobs, repository.store
+            )
+        return repository
+
+
+def _close(known: KnownBlobs, blobs: Blobs, store: Store) -> None:
+    known.close()
+    blobs.close()
+    store.close()

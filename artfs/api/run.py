@@ -1,0 +1,263 @@
+"""`init` and `Run`: one execution that uses versions and makes versions."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import re
+import secrets
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from artfs.api import current
+from artfs.api.artifact import Artifact
+from artfs.api.place import Place, find_place
+from artfs.api.underway import Logging
+from artfs.api.version import Version
+from artfs.errors import InvalidValue
+from artfs.repo.worker import Worker
+from artfs.types import check_name, parse_ref
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A run; a context manager, at whose end everything it logs is logged.
+
+    `id`, `name`, `entity`, `project`, `job_type`, `group`. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        job_type: str | None = None,
+        group: str | None = None,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002  # the word of the contract
+    ) -> None:
+        self.place = place
+        self.id = check_name(id, "run id") if id is not None else secrets.token_hex(4)
+        self.name = name or self.id
+        self.job_type = job_type
+        self.group = group
+        self._lock = threading.Lock()
+        self._worker = Worker("artfs-log")
+        self._underway: list[Logging] = []
+        self._finished = False
+
+    @property
+    def entity(self) -> str:
+        """The entity of the run's project."""
+        return self.place.entity
+
+    @property
+    def project(self) -> str:
+        """The project whose artifacts it makes, and those that are named without one."""
+        return self.place.project
+
+    def log_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002  # the word of the contract
+        aliases: Sequence[str] | None = None,
+    ) -> Artifact:
+        """Make an artifact the next version of its name, `v0` if it is the first, in the
+        background: artifacts of one run in the order in which they were logged. `wait` of the
+        artifact waits for it; so does leaving the run.
+
+        Content that is that of the newest version makes no new one; the artifact then stands for
+        that version. An artifact that is logged already only gets the aliases. Of a path, an
+        artifact is made first: `name` (`run-ID-FILE`), `type` (`unspecified`).
+        Raises `InvalidValue` (an alias `latest` or `vN`; the run has finished), `Conflict` (another
+        artifact type has this name), and what adding files raises.
+        """
+        self._refuse_finished()
+        artifact = self._artifact(artifact_or_path, name, type)
+        job = artifact.log_in(self.place, aliases or (), self._worker)
+        if job is not None:
+            with self._lock:
+                self._underway = [one for one in self._underway if not one.has_succeeded]
+                self._underway.append(job)
+                is_late = self._finished
+            if is_late:  # finished by another thread meanwhile, which has not waited for this
+                job.wait()
+        return artifact
+
+    def _artifact(
+        self,
+        given: Artifact | str | os.PathLike[str],
+        name: str | None,
+        type_: str | None,
+    ) -> Artifact:
+        if isinstance(given, Artifact):
+            if name is not None or type_ is not None:
+                raise InvalidValue(
+                    "name and type", "are those of the artifact; they go with a path"
+                )
+            return given
+        path = os.path.abspath(os.fspath(given))
+        own = re.sub(r"[^A-Za-z0-9_.-]", "-", f"run-{self.id}-{os.path.basename(path)}")[:128]
+        artifact = Artifact(name or own, type_ or "unspecified")
+        artifact.fill_in(self.place)
+        if os.path.isdir(path):
+            artifact.add_dir(path)
+        else:
+            artifact.add_file(path)
+        return artifact
+
+    def use_artifact(
+        self,
+        artifact_or_name: Artifact | str,
+        type: str | None = None,  # noqa: A002  # the word of the contract
+        use_as: str | None = None,
+    ) -> Artifact:
+        """A version, by `[[ENTITY/]PROJECT/]NAME[:ALIAS]` or `NAME@DIGEST`; an artifact that is
+        not logged yet is logged first.
+
+        Raises `NotFound`, `InvalidValue`, `Conflict` (it has another type), `Unreachable`.
+        """
+        self._refuse_finished()
+        if not isinstance(artifact_or_name, Artifact):
+            return find_version(self.place, artifact_or_name, type, use_as)
+        artifact = artifact_or_name
+        if artifact.is_pending:
+            self.log_artifact(artifact)
+        artifact.wait()
+        artifact.check_type(type)
+        if use_as is not None:
+            artifact.use_as = use_as
+        return artifact
+
+    def finish(self) -> None:
+        """Wait for all that is being logged, and end the run. Idempotent.
+
+        Raises what failed first, unless `wait` has raised it already; notes name what else failed.
+        """
+        with self._lock:
+            self._finished = True
+            underway, self._underway = self._underway, []
+        try:
+            failures = [one for one in (each.untold_failure() for each in underway) if one]
+        finally:
+            current.end(self)
+        if failures:
+            for other in failures[1:]:
+                failures[0].add_note(f"and: {other}")
+            raise failures[0]
+
+    def _refuse_finished(self) -> None:
+        if self._finished:
+            raise InvalidValue(f"run '{self.name}'", "has finished", "init() begins another")
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.finish()
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(f"and logging failed: {failure}")  # the block's own error is the news
+
+
+def init(
+    project: str | None = None,
+    entity: str | None = None,
+    job_type: str | None = None,
+    group: str | None = None,
+    name: str | None = None,
+    id: str | None = None,  # noqa: A002  # the word of the contract
+    store: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Begin a run, which is the current one until it is finished or another begins. A thread that
+    has begun runs itself means its own.
+
+    What is not given is found as the command line finds it: in ARTFS_STORE and ARTFS_PROJECT, in
+    config.toml, or by default. `project` may be `ENTITY/PROJECT`.
+    Raises `InvalidValue`, `NotFound` (no such store), `Unreachable`.
+    """
+    run = Run(find_place(store, project, entity), job_type=job_type, group=group, name=name, id=id)
+    current.begin(run)
+    return run
+
+
+def log_artifact(
+    artifact_or_path: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str | None = None,  # noqa: A002  # the word of the contract
+    aliases: Sequence[str] | None = None,
+) -> Artifact:
+    """`Run.log_artifact` of the current run. Raises `InvalidValue` if there is none."""
+    return _current().log_artifact(artifact_or_path, name, type, aliases)
+
+
+def use_artifact(
+    artifact_or_name: Artifact | str,
+    type: str | None = None,  # noqa: A002  # the word of the contract
+    use_as: str | None = None,
+) -> Artifact:
+    """`Run.use_artifact` of the current run. Raises `InvalidValue` if there is none."""
+    return _current().use_artifact(artifact_or_name, type, use_as)
+
+
+def finish() -> None:
+    """`Run.finish` of the current run, if there is one."""
+    run = current.current()
+    if run is not None:
+        run.finish()
+
+
+def _current() -> Run:
+    run = current.current()
+    if run is None:
+        raise InvalidValue("run", "none has begun", "call init() first")
+    return run
+
+
+class Api:
+    """Finds versions outside a run: in the store and project of the current run if there is one,
+    else in those of the environment. Raises as `init`."""
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | None = None,
+        project: str | None = None,
+        entity: str | None = None,
+    ) -> None:
+        place = current.current_place() if store is None else find_place(store)
+        self._place = place.in_project(project, entity)
+
+    def artifact(self, name: str, type: str | None = None) -> Artifact:  # noqa: A002  # contract
+        """A version, by `[[ENTITY/]PROJECT/]NAME[:ALIAS]` or `NAME@DIGEST`.
+
+        Raises `NotFound`, `InvalidValue`, `Conflict` (it has another type), `Unreachable`.
+        """
+        return find_version(self._place, name, type)
+
+
+def find_version(
+    place: Place, name: str, type_: str | None = None, use_as: str | None = None
+) -> Artifact:
+    """The version that a name means now, in a place. Raises as `Api.artifact`."""
+    ref = parse_ref(name, (place.entity, place.project))
+    return Artifact.of_version(Version.of(place.repository, ref, type_), use_as)
+
+
+@atexit.register
+def _report() -> None:
+    """Tell of what failed in runs that nobody finished; their commits are done by now."""
+    for run in current.runs():
+        try:
+            run.finish()
+        except Exception as error:
+            log.error("run %s: %s", run.name, error)
