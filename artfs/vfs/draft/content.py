@@ -132,12 +132,16 @@ class Contents:
         files = {
             p.source: self._data.get(inode.ino, p.source, end) for p in pieces if p.source >= 0
         }
-        return b"".join([await self._piece(p, lower, files) for p in pieces])
+        with self._garbage.kept(inode.ino):
+            return b"".join([await self._piece(p, lower, files) for p in pieces])
 
     async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
         with disk_errors("read"):
             file = self._data.get(inode.ino, epoch, end)
-            return await _read(file, offset, end - offset)
+            if end - offset <= _INLINE:
+                return file.read(offset, end - offset)
+            with self._garbage.kept(inode.ino):
+                return await in_thread(file.read, offset, end - offset)
 
     async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, LayerFile]) -> bytes:
         if p.source == ZEROS:

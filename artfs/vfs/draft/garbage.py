@@ -1,12 +1,15 @@
 """What a draft has no use for any more, and when it may go.
 
 A data file is deleted only when the journal that does not name it is durable (or a reset machine
-would find the name and no data), and not while a commit may still read it. Event loop only.
+would find the name and no data), and not while a commit, or a read that was planned before, may
+still read it. Event loop only.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
+from collections import Counter, deque
+from collections.abc import Iterator
 
 import trio
 
@@ -45,12 +48,25 @@ class Garbage:
         self.dead: dict[int, Inode] = {}
         #: Layers up to this epoch may be read by a commit.
         self.frozen = 0
+        #: Reads under way, by inode.
+        self._reads: Counter[int] = Counter()
         self._collecting = trio.Lock()
 
     def add(self, ino: int, epoch: int, size: int) -> None:
         """A layer, of at most `size` bytes, belongs to no file any more."""
         self._files.append((ino, epoch))
         self._bytes += size
+
+    @contextlib.contextmanager
+    def kept(self, ino: int) -> Iterator[None]:
+        """While layers of an inode are being read, though it may lose them meanwhile."""
+        self._reads[ino] += 1
+        try:
+            yield
+        finally:
+            self._reads[ino] -= 1
+            if not self._reads[ino]:
+                del self._reads[ino]
 
     def lose_name(self, inode: Inode, now: int) -> None:
         """An inode has a name less, as of `now` (ns); a directory has but one."""
@@ -119,14 +135,15 @@ class Garbage:
             self._directories.popleft()
 
     async def _delete_files(self) -> None:
-        ready = [file for file in self._files if file[1] > self.frozen]
+        ready = [x for x in self._files if x[1] > self.frozen and x[0] not in self._reads]
         if not ready:
             self._bytes = 0
             return
         with disk_errors("draft"):
             self._inodes.save()
             self._journal.commit()
-            self._files = [file for file in self._files if file[1] <= self.frozen]
+            going = set(ready)
+            self._files = [file for file in self._files if file not in going]
             self._bytes = 0
             await in_thread(self._sync_and_remove, ready, self._journal.epoch)
 
