@@ -8,6 +8,7 @@ still read it. Event loop only.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.threads import disk_errors, in_thread
+
+log = logging.getLogger(__name__)
 
 #: Data files, and their bytes, that wait together for one sync of the journal.
 _BATCH, _BATCH_BYTES = 512, 64 << 20
@@ -145,11 +148,18 @@ class Garbage:
             going = set(ready)
             self._files = [file for file in self._files if file not in going]
             self._bytes = 0
-            await in_thread(self._sync_and_remove, ready, self._journal.epoch)
+        # What has been done is done, and the next mount deletes what stays.
+        await in_thread(self._remove, ready, self._journal.epoch)
 
-    def _sync_and_remove(self, files: list[tuple[int, int]], writing: int) -> None:
-        self._journal.sync()
-        self._data.remove(files, writing)
+    def _remove(self, files: list[tuple[int, int]], writing: int) -> bool:
+        """Whether all of them could be deleted."""
+        try:
+            self._journal.sync()
+            self._data.remove(files, writing)
+        except OSError as error:
+            log.warning("data files that are not needed any more stay: %s", error)
+            return False
+        return True
 
     def sweep_leftovers(self) -> None:
         """After a kill: bury what was dead, delete data files that nothing names. Blocks."""
@@ -167,5 +177,10 @@ class Garbage:
             inode = self._inodes.at_hand(ino)
             if inode is None or all(layer.epoch != epoch for layer in inode.layers):
                 lost.append((ino, epoch))
-        self._sync_and_remove(lost, NEVER)
         self._files.clear()
+        if not self._remove(lost, NEVER):
+            # Nobody is to meet them who gets the number of an inode that the journal does not know.
+            newest = max((epoch for _, epoch in lost), default=0)
+            while self._journal.epoch <= newest:
+                self._journal.next_epoch()
+            self._journal.commit()
