@@ -308,7 +308,8 @@ class Contents:
 
     async def sync(self, inode: Inode) -> None:
         """Make a file's bytes durable; its size and ranges are the journal's."""
-        files = [self._data.get(inode.ino, layer.epoch, inode.size) for layer in inode.layers]
+        epochs = [layer.epoch for layer in inode.layers]
+        files = [self._data.get(inode.ino, epoch, inode.size) for epoch in epochs]
 
         def run() -> None:
             for file in files:
@@ -316,7 +317,12 @@ class Contents:
             self._data.sync_directory()
 
         with disk_errors("fsync"):
-            await in_thread(run)
+            try:
+                await in_thread(run)
+            except OSError:
+                self._data.sync_failed(inode.ino, epochs)
+                raise
+            self._data.check_synced(inode.ino, epochs)
 
 
 async def _read(file: LayerFile, offset: int, size: int) -> bytes:

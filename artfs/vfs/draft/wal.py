@@ -7,7 +7,7 @@ frame for nothing, writes over it without asking the disk for more, and keeps th
 it begins anew. The database gets its room so that the log can be copied into it, but is cut again
 each time. (https://www.sqlite.org/walformat.html: a frame without the header's salt, or with a
 wrong checksum, is the end; the -shm file is an index of 32 KiB for each 4,096 frames. Of the
-database only as many pages count as its header says.) Event loop only, but for `sync`.
+database only as many pages count as its header says.) Event loop only, but for `sync` and `copied`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Log:
         raise NoSpace
 
     def copied(self) -> None:
-        """SQLite has cut the database, and maybe the log, to what it needs."""
+        """SQLite has cut the database, and maybe the log, to what it needs. Any thread."""
         self.length = self._database_length = 0
 
     def sync(self) -> None:

@@ -212,6 +212,28 @@ def test_fsync_makes_bytes_names_and_journal_durable(
     trio.run(check)
 
 
+def test_fsync_makes_names_durable_that_a_killed_daemon_gave(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, []
+
+    def note(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            fs = killed(fs, tmp_path)
+            handle = await fs.open(b"f")
+            monkeypatch.setattr(os, "fsync", note)
+            await fs.tree.fsync(handle, False)
+            assert str(fs.tree.draft.data) in synced
+            await fs.tree.close()
+
+    trio.run(check)
+
+
 def test_names_that_one_fsync_could_not_make_durable_are_left_to_the_next(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +259,34 @@ def test_names_that_one_fsync_could_not_make_durable_are_left_to_the_next(
                 await fs.tree.fsync(handle, False)
                 assert len(tried) == 2
             await fs.close(handle)
+
+    trio.run(check)
+
+
+def test_bytes_that_the_disk_refused_are_not_called_durable(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files share one, the kernel tells only the first of them."""
+    fsync = os.fsync
+
+    def refuse_once(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("s0.1"):
+            monkeypatch.setattr(os, "fsync", fsync)
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(fd)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            for name in (b"f", b"g"):
+                await fs.put(name, b"1")
+            handles = [await fs.open(b"f"), await fs.open(b"g")]
+            monkeypatch.setattr(os, "fsync", refuse_once)
+            for handle in handles:
+                with pytest.raises(FileSystemError, match="Input/output error"):
+                    await fs.tree.fsync(handle, False)
+            for handle in handles:
+                await fs.tree.fsync(handle, False)
+                await fs.close(handle)
 
     trio.run(check)
 
