@@ -470,7 +470,9 @@ def test_a_draft_of_an_earlier_format_is_read(
         journal.do("DELETE FROM counters WHERE name = 'shared'")
         journal.do(f"PRAGMA user_version = {version}")
         journal.commit()
+        (draft.path / "ballast").write_bytes(bytes(4096))
         fs = killed(fs, tmp_path)
+        assert not (draft.path / "ballast").exists()
         assert await fs.read(b"f") == b"of then"
         await fs.pwrite(b"f", 3, b"now")
         await fs.put(b"h", b"of now")
