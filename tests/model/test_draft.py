@@ -267,7 +267,7 @@ async def outcome_of(call: Callable[[], Awaitable[object]]) -> type | None:
 class TestDraft(DraftMachine.TestCase):  # type: ignore[valid-type, misc]  # made at run time
     # With --hypothesis-profile=long more than 100,000 operations: there are some 30 in a run.
     settings = (
-        settings(max_examples=3500, stateful_step_count=60)
+        settings(max_examples=4500, stateful_step_count=60)
         if settings.get_current_profile_name() == "long"
         else settings(max_examples=60, stateful_step_count=30)
     )

@@ -6,14 +6,15 @@ copied or fetched before it is read. Each epoch has a layer of its own: what a c
 written any more.
 
 Changes are made without waiting in between. That no two of them meet in one file is the kernel's
-work (it holds the inode's lock during write and truncate). Event loop only.
+work (it holds the inode's lock during write and truncate), but for the parts of one write. Event
+loop only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -108,6 +109,8 @@ class Contents:
         self.pace = WritePace()
         #: While a commit is under way: the least size that files shrunk since it began have had.
         self.floors: dict[int, int] | None = None
+        #: Ends of the writes that threads are making, by inode.
+        self._under_way: dict[int, list[int]] = {}
         self._shrunk: list[Inode] = []
 
     # Reading
@@ -132,12 +135,16 @@ class Contents:
         files = {
             p.source: self._data.get(inode.ino, p.source, end) for p in pieces if p.source >= 0
         }
-        return b"".join([await self._piece(p, lower, files) for p in pieces])
+        with self._garbage.kept(inode.ino):
+            return b"".join([await self._piece(p, lower, files) for p in pieces])
 
     async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
         with disk_errors("read"):
             file = self._data.get(inode.ino, epoch, end)
-            return await _read(file, offset, end - offset)
+            if end - offset <= _INLINE:
+                return file.read(offset, end - offset)
+            with self._garbage.kept(inode.ino):
+                return await in_thread(file.read, offset, end - offset)
 
     async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, LayerFile]) -> bytes:
         if p.source == ZEROS:
@@ -169,17 +176,35 @@ class Contents:
             layer = self._writable(inode)
             if offset > inode.size and layer.limit == EVERYTHING:
                 # What a killed daemon had written there, and nobody closed, must not come back.
-                self._data.cut(inode.ino, layer.epoch, inode.size)
+                self._cut(inode, layer)
             if inline:
                 start = time.monotonic()
                 file.write(offset, data)
                 self.pace.took(time.monotonic() - start)
             else:
-                await in_thread(file.write, offset, data)
+                with self._writing(inode, end):
+                    await in_thread(file.write, offset, data)
         if layer.limit == PARTIAL:
             inode.unsaved.add(offset, end)
         inode.size = max(inode.size, end)
         self._inodes.touch(inode)
+
+    @contextlib.contextmanager
+    def _writing(self, inode: Inode, end: int) -> Iterator[None]:
+        ends = self._under_way.setdefault(inode.ino, [])
+        ends.append(end)
+        try:
+            yield
+        finally:
+            ends.remove(end)
+            if not ends:
+                del self._under_way[inode.ino]
+
+    def _cut(self, inode: Inode, layer: Layer) -> None:
+        """Remove what a layer has behind the file, which may be growing: the kernel sends the parts
+        of a long O_DIRECT write at once."""
+        end = max([inode.size, *self._under_way.get(inode.ino, ())])
+        self._data.cut(inode.ino, layer.epoch, end)
 
     def _writable(self, inode: Inode) -> Layer:
         """The layer of this epoch."""
@@ -206,7 +231,7 @@ class Contents:
             elif size < inode.size:
                 self._shrink(inode, size)
             elif inode.layers and inode.layers[-1].limit == EVERYTHING:
-                self._data.cut(inode.ino, inode.layers[-1].epoch, inode.size)
+                self._cut(inode, inode.layers[-1])
         inode.size = size
         self._inodes.touch(inode)
 
@@ -267,7 +292,7 @@ class Contents:
             # What stays for some reason is never seen: a file that grows is cut first.
             if top is not None and top.epoch == self._journal.epoch:
                 with contextlib.suppress(OSError):
-                    self._data.cut(inode.ino, top.epoch, inode.size)
+                    self._cut(inode, top)
         self._shrunk.clear()
 
     def blocks(self, inode: Inode) -> int:
@@ -283,7 +308,8 @@ class Contents:
 
     async def sync(self, inode: Inode) -> None:
         """Make a file's bytes durable; its size and ranges are the journal's."""
-        files = [self._data.get(inode.ino, layer.epoch, inode.size) for layer in inode.layers]
+        epochs = [layer.epoch for layer in inode.layers]
+        files = [self._data.get(inode.ino, epoch, inode.size) for epoch in epochs]
 
         def run() -> None:
             for file in files:
@@ -291,7 +317,12 @@ class Contents:
             self._data.sync_directory()
 
         with disk_errors("fsync"):
-            await in_thread(run)
+            try:
+                await in_thread(run)
+            except OSError:
+                self._data.sync_failed(inode.ino, epochs)
+                raise
+            self._data.check_synced(inode.ino, epochs)
 
 
 async def _read(file: LayerFile, offset: int, size: int) -> bytes:

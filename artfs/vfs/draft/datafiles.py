@@ -18,6 +18,7 @@ import errno
 import itertools
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -149,6 +150,10 @@ class _Layout:
     def _is_shared(self, ino: int, epoch: int) -> bool:
         return ino < FIRST_BASE and epoch >= self._shared_from
 
+    @staticmethod
+    def _shared_name(ino: int, epoch: int) -> str:
+        return f"s{ino // SLOTS}.{epoch}"
+
 
 class Frozen(_Layout):
     """The data files for a thread that reads them while a commit goes on. Those that are not there
@@ -162,7 +167,7 @@ class Frozen(_Layout):
         """A layer of a file with `size` bytes; None if it is not there."""
         if not self._is_shared(ino, epoch):
             return self._open(f"{ino}.{epoch}")
-        name = f"s{ino // SLOTS}.{epoch}"
+        name = self._shared_name(ino, epoch)
         if self._shared[0] != name:
             self._shared = (name, self._open(name))
         own = self._open(f"{ino}.{epoch}") if size > SLOT else None
@@ -182,8 +187,13 @@ class DataFiles(_Layout):
         super().__init__(directory, shared_from)
         self._open: Generations[str, DataFile] = Generations(_OPEN)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        #: Files made so far, and of these, those whose names are durable.
-        self._made = self._named = 0
+        #: Files made so far, and of these, those whose names are durable; of those that are there
+        #: already, a daemon that was killed may have made one.
+        self._made, self._named = 1, 0
+        #: How often a shared file could not be synced, and at which of these times a layer's owner
+        #: was told.
+        self._failures: Counter[str] = Counter()
+        self._told: dict[tuple[int, int], int] = {}
 
     def get(self, ino: int, epoch: int, end: int, new: bool = False) -> LayerFile:
         """A layer, to be read or written up to `end`. It is there already unless it may be `new`.
@@ -191,7 +201,7 @@ class DataFiles(_Layout):
         own = f"{ino}.{epoch}"
         if not self._is_shared(ino, epoch):
             return self._file(own, new) or self._make_lost(own)
-        shared = self._file(f"s{ino // SLOTS}.{epoch}", new)
+        shared = self._file(self._shared_name(ino, epoch), new)
         return Slot(shared, _start(ino), self._file(own, new) if end > SLOT else None)
 
     def _file(self, name: str, new: bool) -> DataFile | None:
@@ -235,7 +245,7 @@ class DataFiles(_Layout):
     def cut(self, ino: int, epoch: int, size: int) -> None:
         """Remove what a layer has behind `size`."""
         if self._is_shared(ino, epoch) and size < SLOT:
-            shared = self._file(f"s{ino // SLOTS}.{epoch}", new=False)
+            shared = self._file(self._shared_name(ino, epoch), new=False)
             if shared is not None:
                 punch(shared.fd, _start(ino) + size, SLOT - size)
         path = f"{self.directory}/{ino}.{epoch}"
@@ -256,11 +266,31 @@ class DataFiles(_Layout):
             os.fsync(self._fd)
             self._named = max(self._named, made)
 
+    def sync_failed(self, ino: int, epochs: Iterable[int]) -> None:
+        """Layers of a file could not be synced, and it has been told."""
+        for epoch in epochs:
+            if self._is_shared(ino, epoch):
+                name = self._shared_name(ino, epoch)
+                self._failures[name] += 1
+                self._told[ino, epoch] = self._failures[name]
+
+    def check_synced(self, ino: int, epochs: Iterable[int]) -> None:
+        """Raise `OSError` if bytes of layers that were synced now may have been lost in a sync of
+        another file before: the kernel tells of an error only once, and forgets what it was about.
+        """
+        for epoch in epochs:
+            failures = self._failures[self._shared_name(ino, epoch)] if self._failures else 0
+            if self._told.get((ino, epoch), 0) < failures:
+                self._told[ino, epoch] = failures
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     def layers(self) -> Iterator[tuple[int, int]]:
         """(inode, epoch) of every layer that may be there."""
         with os.scandir(self.directory) as found:
             for entry in found:
                 number, _, epoch = entry.name.partition(".")
+                if not epoch.isdigit():
+                    continue  # what NFS calls a file that is deleted and still open
                 if number.startswith("s"):
                     first = int(number[1:]) * SLOTS
                     for ino in range(first, first + SLOTS):

@@ -1,12 +1,16 @@
 """What a draft has no use for any more, and when it may go.
 
 A data file is deleted only when the journal that does not name it is durable (or a reset machine
-would find the name and no data), and not while a commit may still read it. Event loop only.
+would find the name and no data), and not while a commit, or a read that was planned before, may
+still read it. Event loop only.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator
 
 import trio
 
@@ -16,6 +20,8 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.threads import disk_errors, in_thread
+
+log = logging.getLogger(__name__)
 
 #: Data files, and their bytes, that wait together for one sync of the journal.
 _BATCH, _BATCH_BYTES = 512, 64 << 20
@@ -45,12 +51,25 @@ class Garbage:
         self.dead: dict[int, Inode] = {}
         #: Layers up to this epoch may be read by a commit.
         self.frozen = 0
+        #: Reads under way, by inode.
+        self._reads: Counter[int] = Counter()
         self._collecting = trio.Lock()
 
     def add(self, ino: int, epoch: int, size: int) -> None:
         """A layer, of at most `size` bytes, belongs to no file any more."""
         self._files.append((ino, epoch))
         self._bytes += size
+
+    @contextlib.contextmanager
+    def kept(self, ino: int) -> Iterator[None]:
+        """While layers of an inode are being read, though it may lose them meanwhile."""
+        self._reads[ino] += 1
+        try:
+            yield
+        finally:
+            self._reads[ino] -= 1
+            if not self._reads[ino]:
+                del self._reads[ino]
 
     def lose_name(self, inode: Inode, now: int) -> None:
         """An inode has a name less, as of `now` (ns); a directory has but one."""
@@ -119,20 +138,28 @@ class Garbage:
             self._directories.popleft()
 
     async def _delete_files(self) -> None:
-        ready = [file for file in self._files if file[1] > self.frozen]
+        ready = [x for x in self._files if x[1] > self.frozen and x[0] not in self._reads]
         if not ready:
             self._bytes = 0
             return
         with disk_errors("draft"):
             self._inodes.save()
             self._journal.commit()
-            self._files = [file for file in self._files if file[1] <= self.frozen]
+            going = set(ready)
+            self._files = [file for file in self._files if file not in going]
             self._bytes = 0
-            await in_thread(self._sync_and_remove, ready, self._journal.epoch)
+        # What has been done is done, and the next mount deletes what stays.
+        await in_thread(self._remove, ready, self._journal.epoch)
 
-    def _sync_and_remove(self, files: list[tuple[int, int]], writing: int) -> None:
-        self._journal.sync()
-        self._data.remove(files, writing)
+    def _remove(self, files: list[tuple[int, int]], writing: int) -> bool:
+        """Whether all of them could be deleted."""
+        try:
+            self._journal.sync()
+            self._data.remove(files, writing)
+        except OSError as error:
+            log.warning("data files that are not needed any more stay: %s", error)
+            return False
+        return True
 
     def sweep_leftovers(self) -> None:
         """After a kill: bury what was dead, delete data files that nothing names. Blocks."""
@@ -150,5 +177,10 @@ class Garbage:
             inode = self._inodes.at_hand(ino)
             if inode is None or all(layer.epoch != epoch for layer in inode.layers):
                 lost.append((ino, epoch))
-        self._sync_and_remove(lost, NEVER)
         self._files.clear()
+        if not self._remove(lost, NEVER):
+            # Nobody is to meet them who gets the number of an inode that the journal does not know.
+            newest = max((epoch for _, epoch in lost), default=0)
+            while self._journal.epoch <= newest:
+                self._journal.next_epoch()
+            self._journal.commit()

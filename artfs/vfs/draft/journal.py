@@ -258,6 +258,7 @@ class Journal:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         finally:
             db.close()
+            self._log.copied()
 
     def restart_log(self) -> None:
         """Begin the log anew if nobody reads it, and no transaction is open. Blocks, briefly if

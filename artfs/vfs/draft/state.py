@@ -27,6 +27,8 @@ from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.punching import can_punch
 
 _DRAFTS = "drafts"
+#: Room for the journal that formats 1 and 2 kept free: now its log takes it.
+_BALLAST = "ballast"
 #: What `create_draft` makes. Nothing else may become a path: drafts are deleted, with all below.
 _ID = re.compile(r"[0-9a-f]{8}")
 _RECORD = "draft.json"
@@ -189,6 +191,7 @@ def open_draft(state: Path, draft_id: str, repository: Repository) -> Draft:
         record = _read_record(path)
         if record.state != OPEN:
             raise NotFound(f"draft {draft_id}", f"has ended: {record.state}")
+        (path / _BALLAST).unlink(missing_ok=True)
         journal = Journal(path / _JOURNAL)
         _sync_directory(path)  # it may have made a new log
         return Draft(path, record, journal, lock, repository)

@@ -140,7 +140,7 @@ class DraftTree:
             if not self._committer.reading:
                 self._save()
                 self._journal.restart_log()
-        except (sqlite3.Error, OSError, NoSpace) as error:
+        except (sqlite3.Error, OSError, FileSystemError) as error:
             log.warning("draft %s: the journal's log cannot be emptied: %s", self.draft.path, error)
             self._checkpoint_again = time.monotonic() + _CHECKPOINT_PAUSE
         finally:

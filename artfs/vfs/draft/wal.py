@@ -7,7 +7,7 @@ frame for nothing, writes over it without asking the disk for more, and keeps th
 it begins anew. The database gets its room so that the log can be copied into it, but is cut again
 each time. (https://www.sqlite.org/walformat.html: a frame without the header's salt, or with a
 wrong checksum, is the end; the -shm file is an index of 32 KiB for each 4,096 frames. Of the
-database only as many pages count as its header says.) Event loop only, but for `sync`.
+database only as many pages count as its header says.) Event loop only, but for `sync` and `copied`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Log:
             for suffix in ("", "-wal", "-shm")
         )
         #: How long they are, or less.
-        self.length = self._database_length = 0
+        self._length = self._database_length = 0
 
     def _state(self) -> tuple[int, int]:
         """Frames in the log, pages of the database with them."""
@@ -60,13 +60,18 @@ class Log:
         (copied,) = struct.unpack("=I", os.pread(self._shm, 4, _COPIED_AT))
         return self.size if copied < self._state()[0] else 0
 
+    @property
+    def length(self) -> int:
+        """Bytes of its file."""
+        return os.fstat(self._wal).st_size
+
     def reserve(self, size: int) -> None:
         """See to it that `size` bytes can be appended. Raises `NoSpace`."""
         end = _HEADER + self._state()[0] * self._frame + size
-        if end > self.length:
+        if end > self._length:
             indexes = end // (self._frame * _INDEX_FRAMES) + 2
             _lengthen(self._shm, indexes * _INDEX)
-            self.length = _lengthen(self._wal, end)
+            self._length = _lengthen(self._wal, end)
 
     def reserve_copy(self, size: int) -> None:
         """See to it that the database can take what the log holds, with `size` bytes more. Raises
@@ -76,8 +81,8 @@ class Log:
             self._database_length = _lengthen(self._database, end)
 
     def copied(self) -> None:
-        """SQLite has cut the database, and maybe the log, to what it needs."""
-        self.length = self._database_length = 0
+        """SQLite has cut the database, and maybe the log, to what it needs. Any thread."""
+        self._length = self._database_length = 0
 
     def sync(self) -> None:
         """Make it durable. Blocks; any thread."""

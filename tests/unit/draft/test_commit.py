@@ -16,6 +16,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from artfs.aio.fetch import Fetcher
 from artfs.errors import ArtfsError, NotFound, ObjectNotFound, Unreachable
 from artfs.format.record import VersionRecord
 from artfs.repo.commit import Committed, commit
@@ -640,6 +641,40 @@ def test_what_a_killed_daemon_had_written_unseen_stays_unseen_below_a_new_layer(
             await fs.pwrite(b"f", 9, b"z")
             assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
             await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_a_read_that_waits_for_the_store_while_all_is_committed_gets_what_was_written(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layer that it is to read from is not needed by anybody else then."""
+    waits, goes_on = trio.Event(), trio.Event()
+    drive = Fetcher.drive
+
+    async def wait(fetch: Fetcher, steps: Any) -> object:  # noqa: ANN401  # whatever is walked
+        waits.set()
+        await goes_on.wait()
+        return await drive(fetch, steps)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1" * 50_000)
+            await fs.tree.commit()
+            await fs.pwrite(b"f", 40_000, b"2" * 10_000)
+            monkeypatch.setattr(Fetcher, "drive", wait)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(compare, fs)
+                await waits.wait()
+                monkeypatch.undo()
+                await fs.tree.commit()
+                goes_on.set()
+            await fs.put(b"g", b"3")
+            await fs.tree.commit()
+            assert os.listdir(fs.tree.draft.data) == [], "it is deleted after all"
+
+    async def compare(fs: Fs) -> None:
+        assert await fs.read(b"f") == b"1" * 40_000 + b"2" * 10_000
 
     trio.run(check)
 

@@ -89,6 +89,26 @@ def test_nothing_is_shared_where_holes_cannot_be_made(
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(punching, "punch", refuse)
+    monkeypatch.setattr(punching, "_punch", refuse)
     assert not punching.can_punch(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_layers_that_are_shared_already_are_cut_where_holes_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draft may be moved."""
+    data = DataFiles(tmp_path, 1)
+    for ino in (SLOTS, 2, 3):
+        data.get(ino, 1, SLOT, new=True).write(0, bytes([ino % 255 + 1]) * SLOT)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(punching, "_punch", refuse)
+    data.cut(2, 1, 5)
+    data.remove([(3, 1)], 2)
+    assert data.get(2, 1, SLOT).read(0, SLOT) == b"\3" * 5 + bytes(SLOT - 5)
+    assert data.get(3, 1, SLOT).read(0, SLOT) == bytes(SLOT)
+    assert data.get(SLOTS, 1, SLOT).read(0, SLOT) == bytes([SLOTS % 255 + 1]) * SLOT
+    data.close_all()

@@ -14,12 +14,13 @@ import trio
 from artfs.errors import InUse, NotFound, UnsupportedFormat
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
+from artfs.vfs.draft import datafiles
 from artfs.vfs.draft.datafiles import SLOT, SLOTS, DataFiles
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.state import create_draft, discard_draft, list_drafts, open_draft
 from artfs.vfs.errors import FileSystemError
 from tests.unit.draft.conftest import BASE, BIG
-from tests.unit.draft.drafts import KEY, ME, drafted, killed, mount, version_tree
+from tests.unit.draft.drafts import KEY, ME, Node, drafted, killed, mount, version_tree
 
 
 def test_all_that_was_closed_outlives_the_daemon(
@@ -131,8 +132,9 @@ def test_leftovers_are_cleaned_up(
             place = await fs.place(b"f")
             await fs.tree.unlink(*place, ME)
             (fs.tree.draft.data / "777.1").write_bytes(b"left by a kill")
+            (fs.tree.draft.data / ".nfs0001").touch()
             fs = killed(fs, tmp_path)
-            assert os.listdir(fs.tree.draft.data) == []
+            assert os.listdir(fs.tree.draft.data) == [".nfs0001"]
             rows = fs.tree._journal.ask("SELECT ino FROM inodes WHERE ino > 1").fetchall()
             assert rows == []
             assert await fs.walk() == BASE
@@ -211,6 +213,28 @@ def test_fsync_makes_bytes_names_and_journal_durable(
     trio.run(check)
 
 
+def test_fsync_makes_names_durable_that_a_killed_daemon_gave(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, []
+
+    def note(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            fs = killed(fs, tmp_path)
+            handle = await fs.open(b"f")
+            monkeypatch.setattr(os, "fsync", note)
+            await fs.tree.fsync(handle, False)
+            assert str(fs.tree.draft.data) in synced
+            await fs.tree.close()
+
+    trio.run(check)
+
+
 def test_names_that_one_fsync_could_not_make_durable_are_left_to_the_next(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +260,34 @@ def test_names_that_one_fsync_could_not_make_durable_are_left_to_the_next(
                 await fs.tree.fsync(handle, False)
                 assert len(tried) == 2
             await fs.close(handle)
+
+    trio.run(check)
+
+
+def test_bytes_that_the_disk_refused_are_not_called_durable(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files share one, the kernel tells only the first of them."""
+    fsync = os.fsync
+
+    def refuse_once(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("s0.1"):
+            monkeypatch.setattr(os, "fsync", fsync)
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(fd)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            for name in (b"f", b"g"):
+                await fs.put(name, b"1")
+            handles = [await fs.open(b"f"), await fs.open(b"g")]
+            monkeypatch.setattr(os, "fsync", refuse_once)
+            for handle in handles:
+                with pytest.raises(FileSystemError, match="Input/output error"):
+                    await fs.tree.fsync(handle, False)
+            for handle in handles:
+                await fs.tree.fsync(handle, False)
+                await fs.close(handle)
 
     trio.run(check)
 
@@ -278,6 +330,84 @@ def test_an_operation_succeeds_though_the_log_cannot_be_emptied(
             await fs.tree.close()
 
     trio.run(check)
+
+
+def test_nor_does_it_fail_where_the_log_then_finds_no_room(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program has taken what came free when the log was cut."""
+    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
+    monkeypatch.setattr("artfs.vfs.draft.journal._LOG_MAX", 0)
+    restart_log = Journal.restart_log
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def meet_full_disk(journal: Journal) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_fallocate", refuse)
+            restart_log(journal)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            monkeypatch.setattr(Journal, "restart_log", meet_full_disk)
+            await fs.mkdir(b"d")
+            await fs.put(b"d/f", b"1")
+            before = await fs.walk()
+            fs = killed(fs, tmp_path)
+            assert await fs.walk() == before
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_an_operation_succeeds_though_data_files_cannot_be_deleted(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hole may need room on a disk that is full."""
+    monkeypatch.setattr("artfs.vfs.draft.garbage._BATCH", 1)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"1")
+            monkeypatch.setattr(datafiles, "punch", no_room)
+            await fs.unlink(b"f")
+            await fs.put(b"g", b"2")
+            monkeypatch.undo()
+            assert await fs.walk() == {b"g": Node("f", b"2")}
+
+    trio.run(check)
+
+
+def test_what_cannot_be_deleted_after_a_kill_is_not_in_a_file_with_the_same_number(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            handle = await fs.create(b"f")
+            await fs.tree.write(handle, 0, b"secret")
+            number = (await fs.stat(b"f")).ino
+            # Of a later epoch, as where the machine was reset and the journal had not been synced.
+            fs.tree._journal.epoch += 1
+            await fs.tree.write(handle, 0, b"secret")
+            monkeypatch.setattr(datafiles, "punch", no_room)
+            fs = killed(fs, tmp_path)
+            monkeypatch.undo()
+            await fs.put(b"g", b"")
+            assert (await fs.stat(b"g")).ino == number
+            await fs.pwrite(b"g", 8, b"z")
+            await fs.truncate(b"g", 100_000)
+            assert await fs.read(b"g") == bytes(8) + b"z" + bytes(100_000 - 9)
+            fs = killed(fs, tmp_path)
+            assert not any(name.endswith((".1", ".2")) for name in os.listdir(fs.tree.draft.data))
+            assert await fs.read(b"g") == bytes(8) + b"z" + bytes(100_000 - 9)
+            await fs.tree.close()
+
+    trio.run(check)
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_long_description_survives_a_disk_that_takes_a_part_at_a_time(
@@ -341,7 +471,9 @@ def test_a_draft_of_an_earlier_format_is_read(
         journal.do("DELETE FROM counters WHERE name = 'shared'")
         journal.do(f"PRAGMA user_version = {version}")
         journal.commit()
+        (draft.path / "ballast").write_bytes(bytes(4096))
         fs = killed(fs, tmp_path)
+        assert not (draft.path / "ballast").exists()
         assert await fs.read(b"f") == b"of then"
         await fs.pwrite(b"f", 3, b"now")
         await fs.put(b"h", b"of now")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,37 @@ def test_memory_does_not_grow_with_files_visited_or_written(
         await fs.walk()
         assert len(fs.tree._inodes._alive) <= 32
         await fs.tree.close()
+
+    trio.run(check)
+
+
+def test_parts_of_a_long_write_that_threads_make_at_once(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the kernel sends a long O_DIRECT write that makes a file longer."""
+    parts = [b"1" * 200_000, b"2" * 200_000]
+    first_is_written, second_is_written = threading.Event(), threading.Event()
+    write = DataFile.write
+
+    def overtaken(file: DataFile, offset: int, data: bytes) -> None:
+        write(file, offset, data)
+        if bytes(data[:1]) == b"1":
+            first_is_written.set()
+            second_is_written.wait(30)
+        else:
+            second_is_written.set()
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            handle = await fs.create(b"f")
+            fs.tree._contents.pace.took(1.0)  # so that threads write
+            monkeypatch.setattr(DataFile, "write", overtaken)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fs.tree.write, handle, 0, parts[0])
+                await trio.to_thread.run_sync(first_is_written.wait)
+                await fs.tree.write(handle, 200_000, parts[1])
+            await fs.close(handle)
+            assert await fs.read(b"f") == b"".join(parts)
 
     trio.run(check)
 

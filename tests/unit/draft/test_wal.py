@@ -72,6 +72,21 @@ def test_the_log_begins_anew_with_the_same_room(disk: Path) -> None:
     journal.close()
 
 
+def test_the_database_gets_its_room_again_though_the_log_could_not_begin_anew(
+    tmp_path: Path,
+) -> None:
+    """It was copied, which cuts the database, and a commit reads it."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    mark(journal, 10)
+    journal.commit()
+    journal.reserve(2 * MIB)
+    journal.checkpoint()
+    assert journal.path.stat().st_size < MIB
+    journal.reserve(2 * MIB)
+    assert journal.path.stat().st_blocks * 512 >= 2 * MIB
+    journal.close()
+
+
 def test_a_log_that_has_grown_long_is_cut(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artfs.vfs.draft.journal._LOG_MAX", 100_000)
     journal = Journal(disk / "journal.sqlite")
@@ -80,6 +95,7 @@ def test_a_log_that_has_grown_long_is_cut(disk: Path, monkeypatch: pytest.Monkey
     assert wal.stat().st_blocks * 512 >= 5 * MIB
     mark(journal, 10)
     journal.commit()
+    journal.checkpoint()
     journal.restart_log()
     assert wal.stat().st_size < 4 * MIB
     journal.reserve(2 * MIB)
