@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from artfs import settings
@@ -27,23 +28,51 @@ _MOST = 4 << 20
 
 
 class VersionFile(io.BufferedReader):
-    """A file of a version, open for reading. `size` in bytes; `path` as it was asked for."""
+    """A file of a version, open for reading. `size` in bytes; `path` as it was asked for.
+
+    Threads may share it as long as each seeks before it reads: `read` goes on from where the same
+    thread has sought to, whatever others have done in between. DuckDB (2.0) does so without a lock.
+    """
 
     def __init__(self, entry: Entry, repository: Repository, path: str) -> None:
         super().__init__(_Chunks(entry, repository, path), _BUFFER)
         self._entry = entry
         self._repository = repository  # for as long as this is open, so is the store
+        self._one_by_one = threading.Lock()
+        #: Where threads have sought to that have not read since.
+        self._sought: dict[int, int] = {}
         self.size = entry.size
         self.path = path
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        with self._one_by_one:
+            place = super().seek(offset, whence)
+            self._sought[threading.get_ident()] = place
+            return place
+
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any file. Much at once goes past the buffer, which would read on behind its end."""
-        if size is None or size <= _BUFFER:
-            return super().read(size)
-        start = self.tell()
-        data = read_range(self._entry, self._repository, self.path, start, start + size)
-        self.seek(start + len(data))
-        return data
+        with self._one_by_one:
+            self._go_on()
+            if size is None or size <= _BUFFER:
+                return super().read(size)
+            start = self.tell()
+            data = read_range(self._entry, self._repository, self.path, start, start + size)
+            super().seek(start + len(data))
+            return data
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        with self._one_by_one:
+            self._go_on()
+            return super().readinto(buffer)
+
+    def _go_on(self) -> None:
+        """Be where this thread has sought to; or where the last one that did anything left off."""
+        place = self._sought.pop(threading.get_ident(), None)
+        if place is None:
+            self._sought.clear()
+        elif place != self.tell():
+            super().seek(place)
 
 
 class _Chunks(io.RawIOBase):

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -161,3 +162,27 @@ def test_importing_artfs_is_cheap() -> None:
     with pytest.raises(AttributeError, match="nosuch"):
         artfs.nosuch  # noqa: B018  # that is the test
     assert {"open", "mounted"} <= set(dir(artfs))
+
+
+def test_threads_that_share_a_file_read_where_each_has_sought_to(put: Put) -> None:
+    put({b"big": BIG})
+    with artfs.open("animals", "big") as file, ThreadPoolExecutor(1) as pool:
+        for length in (100, 200_000):  # through the buffer, and past it
+            file.seek(1000)
+            assert pool.submit(file.seek, 500_000).result() == 500_000
+            assert file.read(length) == BIG[1000 : 1000 + length]
+            assert pool.submit(file.read, length).result() == BIG[500_000 : 500_000 + length]
+        file.seek(7)
+        pool.submit(file.seek, 500_000).result()
+        into = bytearray(10)
+        assert file.readinto(into) == 10
+        assert bytes(into) == BIG[7:17]
+
+
+def test_a_file_that_is_handed_to_another_thread_goes_on(put: Put) -> None:
+    put({b"big": BIG})
+    with artfs.open("animals", "big") as file, ThreadPoolExecutor(1) as pool:
+        file.seek(1000)
+        assert pool.submit(file.read, 10).result() == BIG[1000:1010]
+        assert file.read(10) == BIG[1010:1020]
+        assert pool.submit(file.read, 10).result() == BIG[1020:1030]
