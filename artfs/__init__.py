@@ -1,8 +1,9 @@
 """Versioned artifacts as a filesystem.
 
 The Python API has the shape of W&B Artifacts: `init`, `Artifact`, `Api`, `log_artifact`,
-`use_artifact`, `finish`, and `run`, the current run. It is loaded when it is used, so that the
-command line, which needs none of it, starts at once.
+`use_artifact`, `finish`, and `run`, the current run; and the values that artifacts take, `Table`,
+`Image` and so on. It is loaded when it is used, so that the command line, which needs none of it,
+starts at once.
 """
 
 from __future__ import annotations
@@ -13,11 +14,26 @@ from typing import TYPE_CHECKING
 from artfs.errors import ArtfsError, ArtifactFinalizedError, ArtifactNotLoggedError
 
 if TYPE_CHECKING:
+    from artfs import data_types
     from artfs.api.artifact import Artifact
     from artfs.api.files import open  # noqa: A004  # `artfs.open` is the builtin for versions
     from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
     from artfs.api.mounting import mounted
     from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
+    from artfs.api.values import (
+        Audio,
+        Bokeh,
+        BoundingBoxes2D,
+        Classes,
+        Html,
+        Image,
+        ImageMask,
+        JoinedTable,
+        Object3D,
+        PartitionedTable,
+        Table,
+        Video,
+    )
 
     #: The current run, if any.
     run: Run | None
@@ -30,7 +46,20 @@ __all__ = [
     "ArtifactManifest",
     "ArtifactManifestEntry",
     "ArtifactNotLoggedError",
+    "Audio",
+    "Bokeh",
+    "BoundingBoxes2D",
+    "Classes",
+    "Html",
+    "Image",
+    "ImageMask",
+    "JoinedTable",
+    "Object3D",
+    "PartitionedTable",
     "Run",
+    "Table",
+    "Video",
+    "data_types",
     "finish",
     "init",
     "log_artifact",
@@ -46,6 +75,9 @@ _MODULES = {
     "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
     "use_artifact": "run",
     "mounted": "mounting", "open": "files",
+    "Audio": "values", "Bokeh": "values", "BoundingBoxes2D": "values", "Classes": "values",
+    "Html": "values", "Image": "values", "ImageMask": "values", "JoinedTable": "values",
+    "Object3D": "values", "PartitionedTable": "values", "Table": "values", "Video": "values",
 }  # fmt: skip
 
 
@@ -53,6 +85,8 @@ def __getattr__(name: str) -> object:
     if name == "run":  # changes all the time, and is never kept
         found: object = importlib.import_module("artfs.api.current").current()
         return found
+    if name == "data_types":
+        return importlib.import_module("artfs.data_types")
     if name not in _MODULES:
         raise AttributeError(f"module 'artfs' has no attribute '{name}'")
     found = getattr(importlib.import_module(f"artfs.api.{_MODULES[name]}"), name)

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "api": _REPO | {"aio", "vfs", "fuse", "settings"},
     "cli": _REPO | {"aio", "vfs", "fuse", "api", "settings", ""},
     "__main__": {"cli"},
-    "": {"api"} | _BOTTOM,
+    "data_types": {"api"},
+    "": {"api", "data_types"} | _BOTTOM,
 }
 WHY_LAYERS = {
     "format": "values <-> bytes only, so that it can be tested with nothing but values",

@@ -12,13 +12,13 @@ import msgspec
 
 from artfs.api import metadata as metadatas
 from artfs.api import paths
-from artfs.api.attributes import Attributes
 from artfs.api.committing import Base, Wish, commit_wish
 from artfs.api.content import Content
 from artfs.api.current import current, current_place
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
 from artfs.api.place import Place
 from artfs.api.underway import Logging
+from artfs.api.valued import Valued
 from artfs.api.version import Version, check_aliases
 from artfs.errors import ArtifactFinalizedError, Conflict, InvalidValue, NotFound
 from artfs.format import walk
@@ -33,7 +33,7 @@ from artfs.types import LATEST, ArtifactKey, Entry
 EMPTY = empty_directory()
 
 
-class Artifact(Attributes):
+class Artifact(Valued):
     """A named and typed set of files.
 
     One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
@@ -67,6 +67,7 @@ class Artifact(Attributes):
         #: Local files and directories that were added, and as what.
         self._local_files: dict[str, paths.Path] = {}
         self._local_dirs: dict[str, paths.Path] = {}
+        self._written = {}
         self._finished: Entry | None = None
         self._wish: Wish | None = None
         self._logging: Logging | None = None
@@ -280,6 +281,7 @@ class Artifact(Attributes):
         with self._lock:
             self._become(version)
             self._content = None
+            self._written = {}
         content.close()
 
     def fill_in(self, place: Place) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -70,6 +70,25 @@ class Content:
     def store_file(self, local: str) -> Entry:
         """Store a file under no path yet."""
         return Ingest(self.writer).file(local, b"-")
+
+    def store_bytes(self, data: bytes) -> Entry:
+        """Store a file with these bytes, made now, under no path yet."""
+        return Ingest(self.writer).data(data, b"-")
+
+    def file(self, path: Path) -> Entry | None:
+        """The file, link or reference at a path; None if there is none."""
+        found = self._find(path)
+        return found if isinstance(found, Entry) and not found.is_dir else None
+
+    def set_all(self, files: Mapping[Path, Entry]) -> None:
+        """Let files have paths, or none of them. Raises `InvalidValue` as `add_file`."""
+        for path in files:
+            self._check(path, is_dir=False)
+            for depth in range(1, len(path)):
+                if path[:depth] in files:
+                    raise _collision(path[:depth], is_dir=False)
+        for path, entry in files.items():
+            self.set(path, entry)
 
     def set(self, path: Path, entry: Entry) -> None:
         """Let a file have a path. Raises `InvalidValue` as `add_file`."""

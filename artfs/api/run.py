@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from artfs.api import current
 from artfs.api.artifact import Artifact
@@ -19,6 +20,9 @@ from artfs.api.version import Version
 from artfs.errors import InvalidValue
 from artfs.repo.worker import Worker
 from artfs.types import check_name, parse_ref
+
+if TYPE_CHECKING:
+    from artfs.api.values import Value  # loaded when one is added or got
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class Run:
         self._lock = threading.Lock()
         self._worker = Worker("artfs-log")
         self._underway: list[Logging] = []
+        self._used: list[Artifact] = []
         self._finished = False
 
     @property
@@ -121,16 +126,27 @@ class Run:
         Raises `NotFound`, `InvalidValue`, `Conflict` (it has another type), `Unreachable`.
         """
         self._refuse_finished()
-        if not isinstance(artifact_or_name, Artifact):
-            return find_version(self.place, artifact_or_name, type, use_as)
-        artifact = artifact_or_name
-        if artifact.is_pending:
-            self.log_artifact(artifact)
-        artifact.wait()
-        artifact.check_type(type)
-        if use_as is not None:
-            artifact.use_as = use_as
+        if isinstance(artifact_or_name, Artifact):
+            artifact = artifact_or_name
+            if artifact.is_pending:
+                self.log_artifact(artifact)
+            artifact.wait()
+            artifact.check_type(type)
+            if use_as is not None:
+                artifact.use_as = use_as
+        else:
+            artifact = find_version(self.place, artifact_or_name, type, use_as)
+        with self._lock:
+            self._used.append(artifact)
         return artifact
+
+    def get(self, name: str) -> Value | None:
+        """The value called so in the artifacts that this run uses, the last used first; None if
+        none of them has it. Raises as `Artifact.get`."""
+        with self._lock:
+            used = list(self._used)
+        found = (artifact.get(name) for artifact in reversed(used))
+        return next((value for value in found if value is not None), None)
 
     def finish(self) -> None:
         """Wait for all that is being logged, and end the run. Idempotent.

@@ -106,6 +106,14 @@ class Ingest:
         """A file, or the one that a link leads to, as the entry `name`. Raises as `paths`."""
         return self._file(_load(os.fsencode(path), name, 0))
 
+    def data(self, data: bytes, name: bytes) -> Entry:
+        """Bytes that are a file of no disk, made now, as the entry `name`."""
+        root = self._small(_cut(memoryview(data)))
+        return Entry(
+            name, Kind.FILE, 0o644, time.time_ns(),
+            root.size, 0, root.digest, root.blob, root.height,
+        )  # fmt: skip
+
     def _one(self, path: bytes) -> Entry:
         name = os.path.basename(path.rstrip(b"/"))
         info = _examined(path, os.lstat)

@@ -60,8 +60,9 @@ def write_part(value: Value, beginning: str, target: Target) -> str:
 
     What such a file is called is of no interest to anybody: it is `beginning` and a digest.
     """
-    if id(value) in target.written:
-        return target.written[id(value)][1]
+    written = target.written.get(id(value))
+    if written is not None and target.has(written[1]):  # and was not removed since
+        return written[1]
     content = encode(value.to_json(target))
     file_name = value.with_suffix(beginning + name_of(content))
     if not target.has(file_name):

@@ -58,6 +58,9 @@ class Media(Value):
 
 
 def stored(document: Json, source: Source) -> Stored:
-    """The file that a document points to."""
+    """The file that a document points to. Raises `TypeError` if it points to none."""
+    path: Any = document["path"]
     sha256: Any = document.get("sha256")
-    return Stored(source, document["path"], sha256 if isinstance(sha256, str) else None)
+    if not isinstance(path, str):
+        raise TypeError(f"path is a {type(path).__name__}")
+    return Stored(source, path, sha256 if isinstance(sha256, str) else None)

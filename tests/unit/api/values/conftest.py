@@ -60,6 +60,8 @@ def add_theirs(wandb: ModuleType, tmp_path: Path) -> Callable[..., Folder]:
                 target.write_text(entry.ref)
             else:
                 shutil.copyfile(entry.local_path, target)
+        if artifact._tmp_dir is not None:  # or it warns when it is collected, in any test
+            artifact._tmp_dir.cleanup()
         return folder
 
     return add
