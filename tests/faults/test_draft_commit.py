@@ -41,6 +41,8 @@ METHODS = [
     (Results, "close"),
     (Builder, "root"),
 ]
+#: There are hundreds of steps: they are dealt out to so many tests, which run side by side.
+_SHARES = 4
 CHANGES = ("writer.write", "writer.commit", "put_if_absent", "compare_and_set")
 
 
@@ -120,8 +122,9 @@ def check_rest(root: Path, draft_id: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", range(1, 1 + _SHARES))
 @pytest.mark.parametrize("edits", [False, True], ids=["as it was", "edited since"])
-def test_killed_at_every_step(tmp_path: Path, edits: bool) -> None:
+def test_killed_at_every_step(tmp_path: Path, edits: bool, first: int) -> None:
     fresh = tmp_path / "fresh"
     draft_id, tree = make_draft(fresh, DirectoryStore.create(fresh / "store"))
 
@@ -134,7 +137,7 @@ def test_killed_at_every_step(tmp_path: Path, edits: bool) -> None:
     steps = die_at(None, root, functools.partial(commit_draft, root, draft_id), METHODS)
     assert steps > 100
     outcomes: Counter[int] = Counter()
-    for fatal in range(1, steps + 1):
+    for fatal in range(first, steps + 1, _SHARES):
         root = copy(fatal)
         die_at(fatal, root, functools.partial(commit_draft, root, draft_id), METHODS)
         with repository_in(root, DirectoryStore(root / "store")) as repository:
@@ -146,7 +149,7 @@ def test_killed_at_every_step(tmp_path: Path, edits: bool) -> None:
         check_rest(root, draft_id)
         outcomes[before] += 1
         shutil.rmtree(root)
-    assert min(outcomes[1], outcomes[2]) > 10, "the commit point lies within the steps"
+    assert min(outcomes[1], outcomes[2]) > 2, "the commit point lies within the steps"
 
 
 @pytest.mark.expect_errors
