@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from artfs import data_types
     from artfs.api.artifact import Artifact
     from artfs.api.files import open  # noqa: A004  # `artfs.open` is the builtin for versions
+    from artfs.api.labels import ArtifactTTL
     from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
     from artfs.api.mounting import mounted
     from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
@@ -46,6 +47,7 @@ __all__ = [
     "ArtifactManifest",
     "ArtifactManifestEntry",
     "ArtifactNotLoggedError",
+    "ArtifactTTL",
     "Audio",
     "Bokeh",
     "BoundingBoxes2D",
@@ -70,7 +72,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Artifact": "artifact",
+    "Artifact": "artifact", "ArtifactTTL": "labels",
     "ArtifactManifest": "manifest", "ArtifactManifestEntry": "manifest",
     "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
     "use_artifact": "run",

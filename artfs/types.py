@@ -27,6 +27,7 @@ PATH_MAX = 4096
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,9})\Z")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}\Z")
+_TAG = re.compile(r"[-\w]+( +[-\w]+)*\Z")
 
 
 class Kind(enum.IntEnum):
@@ -135,6 +136,16 @@ def check_alias(value: str) -> str:
     # It is stored percent-encoded, in a name of at most 255 characters.
     if len(value) > 128 or len(quote(value, safe="")) > 250:
         raise InvalidValue(what, "is longer than 128 characters, or than some 80 special ones")
+    return value
+
+
+def check_tag(value: str) -> str:
+    """The value itself if it may be a tag, by W&B's rule. Raises `InvalidValue`."""
+    if not _TAG.match(value):
+        why = "may hold only words of letters, digits, '_' and '-', with spaces between them"
+        raise InvalidValue(f"tag '{value}'", why)
+    if len(value) > 128:
+        raise InvalidValue(f"tag '{value[:20]}…'", "is longer than 128 characters")
     return value
 
 

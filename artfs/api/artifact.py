@@ -15,6 +15,8 @@ from artfs.api import paths
 from artfs.api.committing import Base, Wish, commit_wish
 from artfs.api.content import Content
 from artfs.api.current import current, current_place
+from artfs.api.labels import check_tags
+from artfs.api.links import Linkable
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
 from artfs.api.place import Place
 from artfs.api.underway import Logging
@@ -27,13 +29,13 @@ from artfs.repo.export import Export
 from artfs.repo.matching import prune, verify
 from artfs.repo.reading import drive
 from artfs.repo.worker import Worker
-from artfs.types import LATEST, ArtifactKey, Entry
+from artfs.types import ArtifactKey, Entry
 
 #: What an artifact has to which nothing was added.
 EMPTY = empty_directory()
 
 
-class Artifact(Valued):
+class Artifact(Linkable, Valued):
     """A named and typed set of files.
 
     One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
@@ -218,18 +220,23 @@ class Artifact(Valued):
 
     # Logging -------------------------------------------------------------------------------
 
-    def log_in(self, place: Place, aliases: Sequence[str], worker: Worker) -> Logging | None:
+    def log_in(
+        self, place: Place, aliases: Sequence[str], worker: Worker, *, tags: Sequence[str] = ()
+    ) -> Logging | None:
         """Begin to make this a version, as `Run.log_artifact` does; None if it is one, which then
-        gets the aliases. Raises what is wrong with it, before anything is begun."""
+        gets the aliases and tags. Raises what is wrong with it, before anything is begun."""
         check_aliases(aliases)
+        tags = check_tags(tags)
         with self._lock:
             if self._version is not None:
                 self._refuse_deleted()
+                self._version.add_tags(tags)
                 self._version.change_aliases([], aliases)
                 self._become(self._version)
                 return None
             if self._logging is not None and not self._logging.is_done:
                 raise Conflict(f"artifact '{self._name}'", "is being logged", "wait() for it")
+            self._tags += [tag for tag in tags if tag not in self._tags]
             content, wish = self._ready(place, [*self._aliases, *aliases])
             what = f"artifact '{self._name}'"
             self._logging = Logging(what, worker.submit(self._commit, content, wish))
@@ -237,7 +244,7 @@ class Artifact(Valued):
 
     def _ready(self, place: Place, aliases: Sequence[str]) -> tuple[Content, Wish]:
         check_aliases(aliases)
-        metadata = metadatas.checked(self._metadata)
+        labels = self._labels()
         own = self._place
         if own is not None and own.repository is not place.repository:
             raise InvalidValue(
@@ -255,9 +262,7 @@ class Artifact(Valued):
             aliases = [*self._wish.aliases, *aliases]
             self._wish = msgspec.structs.replace(self._wish, aliases=aliases)
         else:
-            self._wish = Wish(
-                key, self._type, self._finished, self._description, metadata, aliases, self._base
-            )
+            self._wish = Wish(key, self._type, self._finished, labels, aliases, self._base)
         return content, self._wish
 
     def _key_in(self, place: Place) -> ArtifactKey:
@@ -315,11 +320,11 @@ class Artifact(Valued):
         return self
 
     def save(self, project: str | None = None) -> None:
-        """Log it, or if it is logged, keep the changes made to `aliases`.
+        """Log it, or if it is logged, keep the changes made to `aliases`, `description`,
+        `metadata`, `tags` and `ttl`; what others have changed of them meanwhile stays.
 
         In a run, the run logs it, in the background. Outside, a run of its own does, in `project`,
-        and it is logged when this returns. Raises as `Run.log_artifact`; `ArtifactFinalizedError`
-        if the description or the metadata of a version were changed.
+        and it is logged when this returns. Raises as `Run.log_artifact`.
         """
         with self._lock:
             if self._version is not None:
@@ -339,34 +344,11 @@ class Artifact(Valued):
 
     def _save_changes(self, version: Version) -> None:
         self._refuse_deleted()
-        record = version.record
-        if (self._description, self._metadata) != (record.description, record.metadata):
-            raise ArtifactFinalizedError(
-                f"artifact '{self.name}'", "is logged: its description and metadata stay",
-                "log a new version with others",
-            )  # fmt: skip
+        if self._labels() != self._saved_labels:
+            catalog = version.repository.catalog
+            catalog.labels.change(version.key, version.record, self._on_top_of)
         version.change_aliases(self._saved_aliases, self._aliases)
         self._become(version)
-
-    def delete(self, delete_aliases: bool = False) -> None:
-        """Delete this version, for ever. One that has aliases is refused unless they may go too.
-
-        Raises `ArtifactNotLoggedError`, `Conflict`, `NotFound` (it is deleted already).
-        """
-        with self._lock:
-            version = self._logged()
-            self._refuse_deleted()
-            catalog, number = version.repository.catalog, version.record.version
-            catalog.version(version.key, number)  # is there
-            aliases = [alias for alias in version.aliases() if alias != LATEST]
-            if aliases and not delete_aliases:
-                raise Conflict(
-                    f"artifact '{self.name}'", f"has aliases: {', '.join(aliases)}",
-                    "delete(delete_aliases=True) removes them too",
-                )  # fmt: skip
-            version.change_aliases(aliases, [])
-            catalog.delete_version(version.key, number)
-            self._deleted = True
 
     # Using ---------------------------------------------------------------------------------
 
@@ -377,9 +359,9 @@ class Artifact(Valued):
         the newest version and others log versions meanwhile, their changes stay: the draft's are
         put on them, and `CommitConflict` names the paths that both changed.
         """
-        version = self._logged()
-        draft = Artifact(self._name, version.type, self._description, self._metadata)
+        version = self._logged().source
         key = version.key
+        draft = Artifact(key.name, version.type, self._description, self._metadata)
         draft._place = Place(version.repository, key.entity, key.project)
         draft._base = Base.of_version(version.repository, key, version.record)
         return draft

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
-from artfs.api import metadata as metadatas
+from artfs.api.labels import Labelled
 from artfs.api.place import Place
 from artfs.api.version import Version
-from artfs.errors import ArtifactFinalizedError, ArtifactNotLoggedError, NotFound
+from artfs.errors import ArtifactNotLoggedError, NotFound
 from artfs.repo.reading import entries
 from artfs.types import Entry, check_name
 
 
-class Attributes(ABC):
+class Attributes(Labelled, ABC):
     """The attributes of an artifact. Those that only a version has raise
     `ArtifactNotLoggedError` before it is logged, and while it is (`wait` waits for it)."""
 
     def __init__(self, name: str, type_: str, description: str | None, use_as: str | None) -> None:
+        super().__init__(description)
         self._name = check_name(name)
         self._type = check_name(type_, "type")
-        self._description = metadatas.checked_text(description, "description")
-        self._metadata: dict[str, Any] = {}
         self._aliases: list[str] = []
         self._saved_aliases: list[str] = []
         self._place: Place | None = None
         self._version: Version | None = None
         self._deleted = False
-        self._lock = threading.RLock()
         #: What a run that uses it calls it.
         self.use_as = use_as
 
@@ -51,11 +46,10 @@ class Attributes(ABC):
             raise NotFound(self.name, "was deleted")
 
     def _become(self, version: Version) -> None:
-        aliases = version.aliases()
+        aliases, labels = version.aliases(), version.labels()
         self._version = version
         self._type = version.type
-        self._description = version.record.description
-        self._metadata = copy.deepcopy(version.record.metadata)
+        self._take_labels(labels)
         self._aliases, self._saved_aliases = aliases, list(aliases)
 
     @property
@@ -87,35 +81,6 @@ class Attributes(ABC):
     def type(self) -> str:
         """The type, the same of all versions."""
         return self._type
-
-    @property
-    def description(self) -> str:
-        """Free text. Can be set until it is logged."""
-        return self._description
-
-    @description.setter
-    def description(self, text: str | None) -> None:
-        with self._lock:
-            self._refuse_logged("description")
-            self._description = metadatas.checked_text(text, "description")
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """At most 100 keys with JSON. Can be changed until it is logged."""
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, values: Mapping[str, object] | None) -> None:
-        with self._lock:
-            self._refuse_logged("metadata")
-            self._metadata = metadatas.checked(values)
-
-    def _refuse_logged(self, what: str) -> None:
-        if self._version is not None:
-            raise ArtifactFinalizedError(
-                f"artifact '{self.name}'", f"is logged, and its {what} stays",
-                "log a new version with another",
-            )  # fmt: skip
 
     @property
     def aliases(self) -> list[str]:
@@ -163,8 +128,8 @@ class Attributes(ABC):
 
     @property
     def updated_at(self) -> str:
-        """The same: a version does not change, and moving aliases is no change of it."""
-        return self._logged().record.created
+        """When description, metadata, tags or ttl were changed last, else the same."""
+        return self._logged().labels().changed or self._logged().record.created
 
     @property
     def state(self) -> str:
@@ -172,31 +137,6 @@ class Attributes(ABC):
         if self._deleted:
             return "DELETED"
         return "PENDING" if self._version is None else "COMMITTED"
-
-    @property
-    def source_entity(self) -> str:
-        """The entity of the artifact."""
-        return self.entity
-
-    @property
-    def source_project(self) -> str:
-        """The project of the artifact."""
-        return self.project
-
-    @property
-    def source_name(self) -> str:
-        """`NAME:vN`."""
-        return self._logged().name
-
-    @property
-    def source_version(self) -> str:
-        """`vN`."""
-        return self.version
-
-    @property
-    def source_qualified_name(self) -> str:
-        """`ENTITY/PROJECT/NAME:vN`."""
-        return self.qualified_name
 
     def json_encode(self) -> dict[str, Any]:
         """What stands for this version in JSON. Raises `ArtifactNotLoggedError`."""

@@ -11,6 +11,7 @@ from artfs.errors import CommitConflict, Conflict, NotFound, ObjectNotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.commit import Committed, commit
 from artfs.repo.editing import empty_directory
+from artfs.repo.labels import Labels
 from artfs.repo.merge import merge
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
@@ -50,8 +51,7 @@ class Wish(msgspec.Struct, frozen=True):
     key: ArtifactKey
     type: str
     root: Entry
-    description: str
-    metadata: dict[str, object]
+    labels: Labels
     aliases: Sequence[str]
     base: Base | None
     commit_id: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
@@ -106,10 +106,11 @@ def _commit(
     base: int | None,
     parent: int | None,
 ) -> Committed:
+    labels = wish.labels
     return commit(
         repository, wish.key, root, writer, commit_id=wish.commit_id, base=base, parent=parent,
-        type=wish.type, description=wish.description, metadata=wish.metadata,
-        aliases=wish.aliases,
+        type=wish.type, description=labels.description, metadata=labels.metadata,
+        tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases,
     )  # fmt: skip
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from artfs.errors import InvalidValue
-
-MAX_KEYS = 100
+from artfs.repo.labels import MAX_KEYS
 
 
 def checked(metadata: Mapping[str, object] | None) -> dict[str, object]:

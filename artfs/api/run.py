@@ -69,20 +69,21 @@ class Run:
         name: str | None = None,
         type: str | None = None,  # noqa: A002  # the word of the contract
         aliases: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
     ) -> Artifact:
         """Make an artifact the next version of its name, `v0` if it is the first, in the
         background: artifacts of one run in the order in which they were logged. `wait` of the
         artifact waits for it; so does leaving the run.
 
         Content that is that of the newest version makes no new one; the artifact then stands for
-        that version. An artifact that is logged already only gets the aliases. Of a path, an
-        artifact is made first: `name` (`run-ID-FILE`), `type` (`unspecified`).
+        that version. An artifact that is logged already only gets the aliases and tags. Of a path,
+        an artifact is made first: `name` (`run-ID-FILE`), `type` (`unspecified`).
         Raises `InvalidValue` (an alias `latest` or `vN`; the run has finished), `Conflict` (another
         artifact type has this name), and what adding files raises.
         """
         self._refuse_finished()
         artifact = self._artifact(artifact_or_path, name, type)
-        job = artifact.log_in(self.place, aliases or (), self._worker)
+        job = artifact.log_in(self.place, aliases or (), self._worker, tags=tags or ())
         if job is not None:
             with self._lock:
                 self._underway = [one for one in self._underway if not one.has_succeeded]
@@ -148,6 +149,19 @@ class Run:
         found = (artifact.get(name) for artifact in reversed(used))
         return next((value for value in found if value is not None), None)
 
+    def link_artifact(
+        self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None
+    ) -> Artifact:
+        """Put an artifact into a portfolio, `[[ENTITY/]PROJECT/]PORTFOLIO[:ALIAS]`, once it is
+        logged, and return it as it is there. One that nobody has logged is logged by this run.
+
+        Raises as `Artifact.link` and `log_artifact`.
+        """
+        self._refuse_finished()
+        if artifact.is_pending:
+            self.log_artifact(artifact)
+        return artifact.wait().link(target_path, aliases)
+
     def finish(self) -> None:
         """Wait for all that is being logged, and end the run. Idempotent.
 
@@ -212,9 +226,10 @@ def log_artifact(
     name: str | None = None,
     type: str | None = None,  # noqa: A002  # the word of the contract
     aliases: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
 ) -> Artifact:
     """`Run.log_artifact` of the current run. Raises `InvalidValue` if there is none."""
-    return _current().log_artifact(artifact_or_path, name, type, aliases)
+    return _current().log_artifact(artifact_or_path, name, type, aliases, tags)
 
 
 def use_artifact(

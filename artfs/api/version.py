@@ -10,6 +10,8 @@ from blake3 import blake3
 from artfs.errors import Conflict, InvalidValue
 from artfs.format import record as records
 from artfs.format.record import VersionRecord
+from artfs.repo.labels import Labels
+from artfs.repo.links import source_of
 from artfs.repo.repository import Repository
 from artfs.types import LATEST, ArtifactKey, Entry, Ref, check_alias, parse_version
 
@@ -46,6 +48,24 @@ class Version(msgspec.Struct, frozen=True):
     def commit_hash(self) -> str:
         """BLAKE3 of the version's record, hex: of content, metadata and origin."""
         return blake3(records.encode(self.record)).hexdigest()
+
+    def labels(self) -> Labels:
+        """What people say of it now."""
+        return self.repository.catalog.labels.of(self.key, self.record)
+
+    def add_tags(self, tags: Sequence[str]) -> None:
+        """Give it tags; those that it has already stay where they are."""
+        if tags:
+            self.repository.catalog.labels.change(
+                self.key, self.record, lambda labels: labels.with_tags(tags)
+            )
+
+    @property
+    def source(self) -> Version:
+        """What it is a link to; of a version that is no link, itself. Raises `NotFound` if that was
+        deleted."""
+        key, record = source_of(self.repository, self.key, self.record)
+        return Version(self.repository, key, self.type, record)
 
     def aliases(self) -> list[str]:
         """The aliases that point at it now, `latest` first."""

@@ -29,6 +29,7 @@ from artfs.fuse.mount import (
     unmount,
     write_back,
 )
+from artfs.repo.links import source_of
 from artfs.repo.reading import content, drive
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, check_name, parse_project
@@ -128,12 +129,13 @@ def _opened(
     assert ref is not None  # the command line was checked
     if new:
         key = settings.artifact(ref)
-        if type_ and repository.catalog.newest_number(key) >= 0:
-            repository.catalog.create_artifact(key, type_)  # refuses another type
+        if repository.catalog.newest_number(key) >= 0:
+            repository.catalog.check_type(key, type_)
         return create_draft(settings.state, repository, key, None, type_, description)
     parsed = settings.ref(ref)
     base = repository.catalog.resolve(parsed)
-    return create_draft(settings.state, repository, parsed.artifact, base, "", description)
+    key, base = source_of(repository, parsed.artifact, base)  # of a link, a draft of what it is
+    return create_draft(settings.state, repository, key, base, "", description)
 
 
 def _serve(

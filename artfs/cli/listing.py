@@ -14,6 +14,8 @@ from artfs.cli.app import Settings
 from artfs.cli.output import PATCH_MAX, as_text, entries_text, path_text, size_text
 from artfs.format.record import VersionRecord
 from artfs.repo.compare import Difference, compare
+from artfs.repo.labels import Labels, expiry
+from artfs.repo.links import links
 from artfs.repo.reading import children, content, entries, resolve
 from artfs.repo.repository import Repository
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
@@ -61,9 +63,15 @@ def _list_artifacts(settings: Settings, repository: Repository) -> None:
     rows = []
     for key in repository.catalog.artifacts(*settings.project):
         newest = repository.catalog.newest_number(key)
-        type_ = repository.catalog.artifact(key).type
-        rows.append({"name": key.name, "type": type_, "newest": f"v{newest}"})
-    text = "\n".join(f"{row['name']}\t{row['type']}\t{row['newest']}" for row in rows)
+        artifact = repository.catalog.artifact(key)
+        rows.append({
+            "name": key.name, "type": artifact.type, "newest": f"v{newest}",
+            "portfolio": artifact.portfolio,
+        })  # fmt: skip
+    text = "\n".join(
+        f"{row['name']}\t{row['type']}\t{row['newest']}" + "\tportfolio" * bool(row["portfolio"])
+        for row in rows
+    )
     settings.result(text, rows)
 
 
@@ -108,27 +116,41 @@ def log(settings: Settings, name: str) -> None:
     """The history of an artifact, newest version first."""
     key = settings.artifact(name)
     with settings.repository() as repository:
-        names = _aliases_by_version(repository, key)
+        names, catalog = _aliases_by_version(repository, key), repository.catalog
+        changed = catalog.labels.numbers(key)
         rows, lines = [], []
-        for number in reversed(repository.catalog.versions(key)):
-            version = repository.catalog.version(key, number)
-            rows.append(_version_json(version, names.get(number, [])))
-            label = f" ({', '.join(names[number])})" if number in names else ""
-            parent = f"  from v{version.base}" if version.base >= 0 else ""
-            lines.append(
-                f"v{number}{label}  {version.created}  {entries_text(version.root.count)}"
-                f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}"
-                + (f"\n    {version.description}" if version.description else "")
-            )
+        for number in reversed(catalog.versions(key)):
+            version = catalog.version(key, number)
+            labels = Labels.of_record(version)
+            if number in changed or version.source is not None:
+                labels = catalog.labels.of(key, version)
+            rows.append(_version_json(version, labels, names.get(number, [])))
+            lines.append(_version_line(version, labels, names.get(number, [])))
     settings.result("\n".join(lines), rows)
 
 
-def _version_json(version: VersionRecord, aliases: list[str]) -> dict[str, object]:
+def _version_line(version: VersionRecord, labels: Labels, aliases: list[str]) -> str:
+    label = f" ({', '.join(aliases)})" if aliases else ""
+    parent = f"  from v{version.base}" if version.base >= 0 else ""
+    if version.source is not None:
+        parent = f"  links to {version.source}"
+    tags = f"  [{', '.join(labels.tags)}]" if labels.tags else ""
+    return (
+        f"v{version.version}{label}  {version.created}  {entries_text(version.root.count)}"
+        f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}{tags}"
+        + (f"\n    {labels.description}" if labels.description else "")
+    )
+
+
+def _version_json(version: VersionRecord, labels: Labels, aliases: list[str]) -> dict[str, object]:
+    when = expiry(version, labels)
     return {
         "version": f"v{version.version}", "digest": version.digest, "aliases": aliases,
         "created": version.created, "base": f"v{version.base}" if version.base >= 0 else None,
         "entries": version.root.count, "size": version.root.size, "stored": version.stored,
-        "description": version.description, "metadata": version.metadata,
+        "description": labels.description, "metadata": labels.metadata, "tags": labels.tags,
+        "expires": when.isoformat() if when is not None else None,
+        "source": str(version.source) if version.source is not None else None,
     }  # fmt: skip
 
 
@@ -141,11 +163,15 @@ def show(settings: Settings, ref: str) -> None:
     with settings.repository() as repository:
         version = repository.catalog.resolve(parsed)
         artifact = repository.catalog.artifact(parsed.artifact)
+        labels = repository.catalog.labels.of(parsed.artifact, version)
+        linked = links(repository, parsed.artifact, version.version)
+        portfolios = [f"{key.entity}/{key.project}/{key}:v{number}" for key, number in linked]
         names = _aliases_by_version(repository, parsed.artifact).get(version.version, [])
     document = {
         "artifact": parsed.artifact.name, "type": artifact.type,
         "project": f"{parsed.artifact.entity}/{parsed.artifact.project}", "state": "COMMITTED",
-        **_version_json(version, names), "record": msgspec.to_builtins(version.root),
+        **_version_json(version, labels, names), "links": portfolios,
+        "record": msgspec.to_builtins(version.root),
     }  # fmt: skip
     shown = {k: v for k, v in document.items() if k != "record"}
     text = "\n".join(f"{name}: {_plain(value)}" for name, value in shown.items())

@@ -52,6 +52,33 @@ def deletion(key: ArtifactKey, number: int) -> str:
     return f"{artifact(key)}deleted/{number:010d}.json"
 
 
+def labels(key: ArtifactKey, number: int) -> str:
+    """What was changed in the labels of a version since it was made."""
+    return f"{all_labels(key)}{number:010d}.json"
+
+
+def all_labels(key: ArtifactKey) -> str:
+    """Prefix of the records of labels."""
+    return artifact(key) + "labels/"
+
+
+def links(key: ArtifactKey, number: int) -> str:
+    """Prefix of the records of what portfolios have a link to a version."""
+    return f"{artifact(key)}links/{number:010d}/"
+
+
+def link(key: ArtifactKey, number: int, portfolio: ArtifactKey) -> str:
+    """Which version of a portfolio is the link to a version."""
+    at = f"{portfolio.entity}/{portfolio.project}/{portfolio.name}"
+    return f"{links(key, number)}{at}.json"
+
+
+def portfolio_of(link_key: str) -> ArtifactKey:
+    """The portfolio in the key of a link's record."""
+    entity, project_name, name = link_key.split("/")[-3:]
+    return ArtifactKey(entity, project_name, name.removesuffix(".json"))
+
+
 def aliases(key: ArtifactKey) -> str:
     """Prefix of the alias records."""
     return artifact(key) + "aliases/"

@@ -1,4 +1,4 @@
-"""The JSON records: store, artifact, version, alias. See artfs-format(5), RECORDS."""
+"""The JSON records, one class for each kind. See artfs-format(5), RECORDS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 
 from artfs.errors import Damaged, UnsupportedFormat
-from artfs.types import BlobRef, Entry, Kind
+from artfs.types import ArtifactKey, BlobRef, Entry, Kind
 
 FORMAT = 1
 
@@ -36,6 +36,7 @@ class ArtifactRecord(msgspec.Struct, frozen=True):
     type: str
     description: str = ""
     created: str = ""
+    portfolio: bool = False
 
 
 class RootRecord(msgspec.Struct, frozen=True):
@@ -76,10 +77,29 @@ class RootRecord(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
+class SourceRecord(msgspec.Struct, frozen=True):
+    """The version that a version of a portfolio is a link to."""
+
+    entity: str
+    project: str
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/{self.name}:v{self.version}"
+
+    @property
+    def key(self) -> ArtifactKey:
+        """Its artifact."""
+        return ArtifactKey(self.entity, self.project, self.name)
+
+
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`versions/N.json`. `commit` is random and made before the first try to write the record: a
     writer that lost the answer finds its own version by it. `base` is the version that this one
-    was made from, or -1. `stored` is the bytes that were new to the store."""
+    was made from, or -1. `stored` is the bytes that were new to the store. `ttl` is in seconds, 0
+    for ever; it, description, metadata and tags are the labels that the version was made with.
+    `source`: what a link is a link to."""
 
     format: int = FORMAT
     version: int
@@ -90,6 +110,9 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     metadata: dict[str, object] = {}
     stored: int = 0
+    tags: list[str] = []
+    ttl: _Count = 0
+    source: SourceRecord | None = None
 
     @property
     def digest(self) -> str:
@@ -101,6 +124,25 @@ class AliasRecord(msgspec.Struct, frozen=True):
     """`aliases/NAME.json`."""
 
     version: int
+
+
+class LabelsRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`labels/N.json`: what is None is as the version record says."""
+
+    description: str | None = None
+    metadata: dict[str, object] | None = None
+    tags: list[str] | None = None
+    ttl: _Count | None = None
+    changed: str = ""
+
+
+class LinkRecord(msgspec.Struct, frozen=True):
+    """`links/N/….json`: the link is version `version` of the portfolio; if that is -1, the one
+    above `after` that has the commit id, if any."""
+
+    commit: str
+    after: int
+    version: int = -1
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -7,12 +7,13 @@ record, which stays.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from datetime import UTC, datetime
 
 from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
+from artfs.repo.labels import LabelBook, now
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
 
@@ -22,6 +23,7 @@ class Catalog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.labels = LabelBook(store)
         self._lock = threading.Lock()
         self._newest_seen: dict[ArtifactKey, int] = {}
 
@@ -48,28 +50,30 @@ class Catalog:
         return record.decode(data, ArtifactRecord, keys.artifact_record(key))
 
     def create_artifact(
-        self, key: ArtifactKey, type_: str, description: str = ""
+        self, key: ArtifactKey, type_: str, description: str = "", *, portfolio: bool = False
     ) -> ArtifactRecord:
         """The artifact's record, made if there is none yet.
 
-        Raises `Conflict` if the artifact has another type.
+        Raises `Conflict` if the artifact has another type, or is a portfolio where an artifact is
+        meant or the other way round.
         """
-        new = ArtifactRecord(type_, description, now())
+        new = ArtifactRecord(type_, description, now(), portfolio)
         try:
             self._store.compare_and_set(keys.artifact_record(key), record.encode(new), None)
         except Conflict:
             old = self.artifact(key)
-            _check_type(key, old, type_)
+            _check_kind(key, old, type_, portfolio)
             return old
         return new
 
     def check_type(self, key: ArtifactKey, type_: str) -> None:
-        """Raises `Conflict` if the artifact is there and has another type."""
+        """Raises `Conflict` if the artifact is there and cannot get a version of a type ("": of
+        whatever type it has)."""
         try:
             there = self.artifact(key)
         except NotFound:
             return
-        _check_type(key, there, type_)
+        _check_kind(key, there, type_, portfolio=False)
 
     def newest_number(self, key: ArtifactKey) -> int:
         """The highest version number ever given, or -1."""
@@ -112,6 +116,13 @@ class Catalog:
 
     def version(self, key: ArtifactKey, number: int) -> VersionRecord:
         """A version's record. Raises `NotFound` (also for a deleted one), `Damaged`."""
+        found = self.version_ever(key, number)
+        if self.is_deleted(key, number):
+            raise NotFound(f"{key}:v{number}", "was deleted")
+        return found
+
+    def version_ever(self, key: ArtifactKey, number: int) -> VersionRecord:
+        """A version's record, also of a deleted one. Raises `NotFound`, `Damaged`."""
         name = keys.version(key, number)
         try:
             data = self._store.get(name)
@@ -121,20 +132,23 @@ class Catalog:
             raise NotFound(
                 f"{key}:v{number}", "no such version", f"artfs log {key} lists what there is"
             ) from error
-        if self._store.exists(keys.deletion(key, number)):
-            raise NotFound(f"{key}:v{number}", "was deleted")
         found = record.decode(data, VersionRecord, name)
         if found.version != number:
             raise Damaged(name, f"is the record of v{found.version}")
         return found
 
-    def delete_version(self, key: ArtifactKey, number: int) -> None:
-        """Mark a version as deleted, for ever. Raises `NotFound` if it is not there (any more)."""
-        self.version(key, number)
+    def is_deleted(self, key: ArtifactKey, number: int) -> bool:
+        """Whether a version is marked as deleted."""
+        return self._store.exists(keys.deletion(key, number))
+
+    def mark_deleted(self, key: ArtifactKey, number: int) -> bool:
+        """Mark a version as deleted, for ever; whether it was not before. `repo.deletion` knows
+        what else goes with it."""
         try:
             self._store.put_if_absent(keys.deletion(key, number), b"{}\n")
         except AlreadyExists:
-            raise NotFound(f"{key}:v{number}", "was deleted") from None
+            return False
+        return True
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
         """Aliases by name, `latest` not among them."""
@@ -172,13 +186,28 @@ class Catalog:
             return
         raise Conflict(f"alias '{key}:{alias}'", "is being moved by others all the time")
 
-    def delete_alias(self, key: ArtifactKey, alias: str) -> None:
-        """Remove an alias. Raises `NotFound`, `InvalidValue`."""
+    def delete_alias(self, key: ArtifactKey, alias: str, expect: int | None = None) -> None:
+        """Remove an alias; with `expect`, only if it points at that version.
+
+        Raises `NotFound`, `InvalidValue`, `Conflict` (it points elsewhere, or is being moved).
+        """
         check_alias(alias)
         current, revision = self._alias(key, alias)
         if current is None or revision is None:
             raise NotFound(f"alias '{key}:{alias}'", "is not set")
-        self._store.delete_record(keys.alias(key, alias), revision)
+        if expect is not None and current != expect:
+            raise Conflict(f"alias '{key}:{alias}'", f"is at v{current}, not at v{expect}")
+        try:
+            self._store.delete_record(keys.alias(key, alias), revision)
+        except Conflict:
+            raise Conflict(f"alias '{key}:{alias}'", "was moved meanwhile") from None
+
+    def release(self, key: ArtifactKey, number: int) -> None:
+        """Remove the aliases that point at a version; those that move meanwhile stay."""
+        for alias, at in self.aliases(key).items():
+            if at == number:
+                with contextlib.suppress(Conflict, NotFound):
+                    self.delete_alias(key, alias, number)
 
     def _alias(self, key: ArtifactKey, alias: str) -> tuple[int | None, str | None]:
         name = keys.alias(key, alias)
@@ -218,12 +247,17 @@ class Catalog:
         self._store.put_if_absent(keys.version(key, version.version), record.encode(version))
 
 
-def now() -> str:
-    """The time in UTC as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _check_type(key: ArtifactKey, there: ArtifactRecord, type_: str) -> None:
+def _check_kind(key: ArtifactKey, there: ArtifactRecord, type_: str, portfolio: bool) -> None:
+    if there.portfolio and not portfolio:
+        raise Conflict(
+            f"artifact '{key}'", "is a portfolio, which holds links and no versions of its own",
+            "commit to the artifact that they link to, and link the new version",
+        )  # fmt: skip
+    if portfolio and not there.portfolio:
+        raise Conflict(
+            f"artifact '{key}'", "is no portfolio: it has versions of its own, and takes no links",
+            "choose another name",
+        )  # fmt: skip
     if type_ and there.type != type_:
         raise Conflict(
             f"artifact '{key}'", f"has type '{there.type}', not '{type_}'",

@@ -14,7 +14,7 @@ import msgspec
 
 from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format.record import RootRecord, VersionRecord
-from artfs.repo.catalog import now
+from artfs.repo.labels import Labels, now
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Entry, check_alias
@@ -42,6 +42,8 @@ def commit(
     type: str = "",  # noqa: A002  # the word of the contract, in API and command line alike
     description: str = "",
     metadata: Mapping[str, object] | None = None,
+    tags: Sequence[str] = (),
+    ttl: int = 0,
     aliases: Sequence[str] = (),
 ) -> Committed:
     """Make `root`, whose blobs are in `writer`, the next version of an artifact.
@@ -49,25 +51,32 @@ def commit(
     `commit_id` is random and the same in every try at one commit: where an earlier try's record
     is there, that version is the answer. With `base`, the commit is refused with `Conflict` unless
     that is still the newest version (-1: unless there is none). `parent` is the version that this
-    one was made from, where that is neither `base` nor the newest.
+    one was made from, where that is neither `base` nor the newest. Tags are also given to a version
+    that has the content already, as aliases are, and so is `ttl`, in seconds, unless it is 0.
     Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
     """
     for alias in aliases:
         check_alias(alias)
     catalog = repository.catalog
     newest = catalog.newest_number(key)
+    if newest >= 0:
+        catalog.check_type(key, type)
     done = _earlier_try(repository, key, commit_id, base, newest)
     if done is None:
-        done = _unchanged(repository, key, root, commit_id, newest, base, type)
+        done = _unchanged(repository, key, root, commit_id, newest, base)
     if done is None:
         writer.finish()
-        catalog.create_artifact(key, type or ("" if newest >= 0 else DEFAULT_TYPE), description)
+        if newest < 0:
+            catalog.create_artifact(key, type or DEFAULT_TYPE, description)
         made_from = next(n for n in (parent, base, newest) if n is not None)
         draft = VersionRecord(
             version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
             description=description, metadata=dict(metadata or {}), stored=writer.stored,
+            tags=list(tags), ttl=ttl,
         )  # fmt: skip
         done = _record(repository, key, newest, draft, base)
+    if not done.changed and (tags or ttl):
+        catalog.labels.change(key, done.record, lambda labels: _labelled(labels, tags, ttl))
     for alias in aliases:
         catalog.set_alias(key, alias, done.version)
     return done
@@ -99,7 +108,6 @@ def _unchanged(
     commit_id: str,
     newest: int,
     base: int | None,
-    type_: str,
 ) -> Committed | None:
     if newest < 0:
         return None
@@ -110,8 +118,6 @@ def _unchanged(
         latest = -1  # all of them are deleted
     if base is not None and base != latest:
         raise _moved_on(key, base, newest)
-    if type_:
-        catalog.create_artifact(key, type_)  # refuses another type
     if latest < 0:
         return None
     version = catalog.version(key, latest)
@@ -140,6 +146,10 @@ def _record(
                 return Committed(number, False, there)
             continue
         return Committed(number, True, version)
+
+
+def _labelled(labels: Labels, tags: Sequence[str], ttl: int) -> Labels:
+    return msgspec.structs.replace(labels.with_tags(tags), ttl=ttl or labels.ttl)
 
 
 def _moved_on(key: ArtifactKey, base: int, newest: int) -> Conflict:

@@ -16,6 +16,7 @@ from artfs.aio.threads import run_retrying
 from artfs.errors import NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.catalog import Catalog
+from artfs.repo.labels import Labels
 from artfs.types import LATEST, ArtifactKey, Entry, Ref
 
 T = TypeVar("T")
@@ -64,6 +65,13 @@ class Remembering:
     async def record(self, key: ArtifactKey, number: int) -> VersionRecord:
         """Raises `NotFound`, also of a deleted version."""
         return await self._ask(self._catalog.version, key, number)
+
+    async def labels(self, key: ArtifactKey, number: int) -> Labels:
+        """What people say of a version now. Raises `NotFound`, also of a deleted version."""
+        return await self._ask(self._labels, key, number)
+
+    def _labels(self, key: ArtifactKey, number: int) -> Labels:
+        return self._catalog.labels.of(key, self._catalog.version(key, number))
 
     async def version(self, key: ArtifactKey, number: int) -> Version:
         """Raises `NotFound`, also of a deleted version."""

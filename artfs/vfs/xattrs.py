@@ -50,7 +50,7 @@ async def get(entry: Entry, version: Version, catalog: Remembering, name: bytes)
 
 
 async def _metadata(version: Version, catalog: Remembering) -> bytes:
-    value = msgspec.json.encode((await catalog.record(version.key, version.number)).metadata)
+    value = msgspec.json.encode((await catalog.labels(version.key, version.number)).metadata)
     if len(value) > _VALUE_MAX:
         raise FileTooLarge("metadata", "is longer than an extended attribute can be")
     return value

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import artfs as api
 from tests.support.mounts import Mount, artfs, mounted
 
 pytestmark = pytest.mark.fuse
@@ -101,3 +102,30 @@ def test_who_entered_an_alias_stays_in_its_version(source: Path, mount: Mount) -
 
 def test_statfs_counts_all_versions(mount: Mount) -> None:
     assert os.statvfs(mount.path).f_files == 3 * 2  # roots and files
+
+
+def test_portfolios_show_like_artifacts(mount: Mount) -> None:
+    artfs("link", "data:best", "pets:top")
+    pets = mount.path / "pets"
+    soon(lambda: "pets" in os.listdir(mount.path))
+    assert sorted(os.listdir(pets)) == ["latest", "top", "v0"]
+    assert os.readlink(pets / "top") == "v0"
+    assert (pets / "latest/file").read_text() == "zero"
+    assert json.loads(os.getxattr(pets / "v0", "user.artfs.metadata")) == {"n": 0}
+    assert os.getxattr(pets / "v0", "user.artfs.artifact") == b"default/default/pets"
+    artfs("link", "data:v1", "pets")
+    soon(lambda: os.readlink(pets / "latest") == "v1")
+    artfs("unlink", "pets:top")
+    soon(lambda: sorted(os.listdir(pets)) == ["latest", "v1"])
+    artfs("rm", "--force", "data:v1")
+    soon(lambda: os.listdir(pets) == [])
+    soon(lambda: "v1" not in os.listdir(mount.path / "data"))
+
+
+def test_changed_metadata_shows(source: Path, mount: Mount) -> None:
+    v0 = mount.path / "data/v0"
+    assert json.loads(os.getxattr(v0, "user.artfs.metadata")) == {"n": 0}
+    artifact = api.Api().artifact("data:v0")
+    artifact.metadata["n"] = 1
+    artifact.save()
+    soon(lambda: json.loads(os.getxattr(v0, "user.artfs.metadata")) == {"n": 1})

@@ -68,13 +68,16 @@ class Rebasing:
         # Not from the journal: after a kill it may stand half on a later version already.
         base = self._version(self._at)
         self._below = base.root.entry() if base is not None else snapshot.base()
-        self._metadata = base.metadata if base is not None and not draft.record.is_new else {}
+        self._metadata = {} if base is None or draft.record.is_new else self._metadata_of(base)
 
     def _version(self, number: int) -> VersionRecord | None:
         try:
             return self._catalog.version(self._key, number) if number >= 0 else None
         except NotFound:
             return None
+
+    def _metadata_of(self, version: VersionRecord) -> dict[str, object]:
+        return self._catalog.labels.of(self._key, version).metadata
 
     def commit(self, description: str) -> Rebased:
         """Put the tree into the store as the next version.
@@ -88,7 +91,7 @@ class Rebasing:
             if version.base != self._at:
                 self._put_on(version.base)
             self._at, self._below = version.version, version.root.entry()
-            self._metadata = version.metadata
+            self._metadata = self._metadata_of(version)
         done = self._put(description)
         if own and not done.changed:
             done = msgspec.structs.replace(done, changed=done.version == own[-1].version)
@@ -153,7 +156,7 @@ class Rebasing:
         )  # fmt: skip
         self._refuse(merged.conflicts)
         self._root, self._below, self._onto = merged.root, theirs, number
-        self._metadata = version.metadata
+        self._metadata = self._metadata_of(version)
 
     def _refuse(self, paths: list[bytes]) -> None:
         if paths and self._policy != OURS:

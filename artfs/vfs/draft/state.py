@@ -18,8 +18,8 @@ import msgspec
 
 from artfs.errors import Damaged, InUse, NotFound
 from artfs.format.record import VersionRecord
-from artfs.repo.catalog import now
 from artfs.repo.editing import empty_directory
+from artfs.repo.labels import now
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey
 from artfs.vfs.draft import codec

@@ -59,7 +59,9 @@ def test_json_is_one_document(run: Run, source: Path, tmp_path: Path) -> None:
     assert put.document["changed"] is True
     assert run("--json", "put", "animals", source).document["changed"] is False
     run("alias", "animals:v0", "best")
-    assert document("ls") == [{"name": "animals", "type": "dataset", "newest": "v0"}]
+    assert document("ls") == [
+        {"name": "animals", "type": "dataset", "newest": "v0", "portfolio": False}
+    ]
     assert document("ls", "animals") == [{"version": "v0", "aliases": ["latest", "best"]}]
     assert document("alias", "animals") == {"best": "v0"}
     listed = run("--json", "ls", "-R", "animals:v0").document

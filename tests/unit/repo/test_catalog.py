@@ -13,8 +13,9 @@ import pytest
 from artfs.errors import Conflict, Damaged, InvalidValue, NotFound, UnsupportedFormat
 from artfs.format import keys, record
 from artfs.format.record import RootRecord, VersionRecord
-from artfs.repo.catalog import Catalog, now
+from artfs.repo.catalog import Catalog
 from artfs.repo.editing import empty_directory
+from artfs.repo.labels import now
 from artfs.repo.repository import Repository
 from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
