@@ -1,12 +1,14 @@
-"""alias: set, move, remove movable names."""
+"""alias and tag: movable names of versions, and words that many versions may have."""
 
 from __future__ import annotations
 
 import click
+import msgspec
 
 from artfs.cli.app import Settings
-from artfs.errors import InvalidValue
-from artfs.types import parse_version
+from artfs.errors import InvalidValue, NotFound
+from artfs.repo.labels import Labels
+from artfs.types import check_tag, parse_version
 
 
 @click.command()
@@ -30,7 +32,7 @@ def alias(
         catalog, key = repository.catalog, parsed.artifact
         if remove:
             for name in (parsed.selector, *names):
-                catalog.delete_alias(key, name)
+                catalog.delete_alias(key, name, expected)
         elif names:
             number = catalog.resolve(parsed).version
             for name in names:
@@ -39,3 +41,32 @@ def alias(
         found = dict(sorted(catalog.aliases(key).items()))
         text = "\n".join(f"{name}\tv{number}" for name, number in found.items())
         settings.result(text, {name: f"v{number}" for name, number in found.items()})
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.option("--delete", "remove", is_flag=True, help="Take the tags away.")
+@click.pass_obj
+def tag(settings: Settings, ref: str, names: tuple[str, ...], remove: bool) -> None:
+    """Give a version tags, or list them."""
+    if remove and not names:
+        raise click.UsageError("--delete takes the tags that are to go")
+    for name in names:
+        check_tag(name)
+    parsed = settings.ref(ref)
+    with settings.repository() as repository:
+        catalog, key = repository.catalog, parsed.artifact
+        version = catalog.resolve(parsed)
+
+        def changed(labels: Labels) -> Labels:
+            if not remove:
+                return labels.with_tags(names)
+            missing = [name for name in names if name not in labels.tags]
+            if missing:
+                raise NotFound(f"tag '{missing[0]}'", f"{key}:v{version.version} does not have it")
+            left = [name for name in labels.tags if name not in names]
+            return msgspec.structs.replace(labels, tags=left)
+
+        labels = catalog.labels.change(key, version, changed)
+    settings.result("\n".join(labels.tags), labels.tags)

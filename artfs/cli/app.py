@@ -15,7 +15,7 @@ import click
 
 from artfs import settings
 from artfs.cli import exits
-from artfs.errors import ArtfsError, Damaged
+from artfs.errors import ArtfsError, Damaged, InvalidValue
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Ref, parse_artifact, parse_ref
 
@@ -26,7 +26,8 @@ _RECURSION = 10_000
 _COMMANDS = {
     "init": "storing", "put": "storing", "get": "storing", "cat": "storing",
     "ls": "listing", "log": "listing", "show": "listing", "diff": "listing",
-    "alias": "aliases",
+    "alias": "aliases", "tag": "aliases", "link": "portfolios", "unlink": "portfolios",
+    "rm": "removal",
     "mount": "mounts", "draft": "drafts", "drafts": "drafts", "sync": "drafts",
     "status": "drafts", "umount": "mounts", "completion": "completion",
 }  # fmt: skip
@@ -54,6 +55,15 @@ class Settings:
 
     def ref(self, text: str) -> Ref:
         """A ref, within the project set."""
+        return parse_ref(text, self.project)
+
+    def version_ref(self, text: str) -> Ref:
+        """A ref that must say which version is meant, because it is to go."""
+        if ":" not in text and "@" not in text:
+            raise InvalidValue(
+                f"ref '{text}'", "names an artifact and no version of it",
+                f"{text}:v3 or {text}:latest names one",
+            )  # fmt: skip
         return parse_ref(text, self.project)
 
     def artifact(self, text: str) -> ArtifactKey:
