@@ -53,7 +53,9 @@ case "$*" in
         mkdir -p .venv/bin && cp "$0" .venv/bin/python
         [ -e "$STUB_BIN/ensurepip" ] && touch .venv/pip ;; # as the real one, half made without
     "-m pip --version") [ -e .venv/pip ] ;;
-    "-m pip install"*) [ -e .venv/pip ] && echo "pip install ${*: -1}" >>"$STUB_LOG" ;;
+    "-m pip install"*)
+        [ -e .venv/pip ] && echo "pip install ${*: -1}" >>"$STUB_LOG"
+        [ "$STUB_LACKS" = "" ] || [[ "$*" != *"$STUB_LACKS"* ]] ;;
     *) exit 99 ;;
 esac
 """
@@ -66,7 +68,7 @@ PACKAGES = {
     "python3-dev": {"Python.h": ""},
 }  # fmt: skip
 INSTALL = "apt-get install -qy --no-install-recommends"
-PIP = "pip install .[test,demo,dev]"
+PIP = ["pip install .[test,demo,dev]", "pip install .[wandb]"]
 
 
 class Machine:
@@ -98,12 +100,18 @@ class Machine:
             (directory / name).chmod(0o755)
 
     def run(
-        self, script: str = "setup", *, uid: int = 0, sudo: bool = False, old_python: bool = False
+        self,
+        script: str = "setup",
+        *,
+        uid: int = 0,
+        sudo: bool = False,
+        old_python: bool = False,
+        index_lacks: str = "",
     ) -> subprocess.CompletedProcess[str]:
         env = {name: str(value) for name, value in self._variables.items()}
         env |= {"PATH": str(self.bin), "HOME": str(self.tree), "FUSE_DEVICE": str(self.device)}
         env |= {"STUB_UID": str(uid), "STUB_SUDO": "yes" if sudo else ""}
-        env |= {"STUB_OLD_PYTHON": "yes" if old_python else ""}
+        env |= {"STUB_OLD_PYTHON": "yes" if old_python else "", "STUB_LACKS": index_lacks}
         command = [self.tree / "scripts" / script]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -114,14 +122,14 @@ class Machine:
 
 def test_everything_is_there(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    for expected in ([PIP], [PIP]):  # the second run finds the stamp
+    for expected in (PIP, PIP):  # the second run finds the stamp
         done = machine.run()
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert machine.logged == expected
     with (machine.tree / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
     machine.run()
-    assert machine.logged == [PIP, PIP]
+    assert machine.logged == [*PIP, *PIP]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +145,7 @@ def test_root_installs_what_is_missing(tmp_path: Path, missing: tuple[str, ...])
     machine = Machine(tmp_path, *missing)
     done = machine.run()
     assert done.returncode == 0, done.stderr
-    assert machine.logged == ["apt-get update -q", f"{INSTALL} {' '.join(missing)}", PIP]
+    assert machine.logged == ["apt-get update -q", f"{INSTALL} {' '.join(missing)}", *PIP]
     assert done.stderr == f"setup: installing {' '.join(missing)}\n"
 
 
@@ -148,7 +156,7 @@ def test_once_installed_only_what_runs_is_looked_for(tmp_path: Path) -> None:
     for name in ("gcc", "pkg-config", "Python.h", "rsync"):
         (machine.bin / name).unlink()
     assert machine.run().returncode == 0
-    assert machine.logged == [PIP, "apt-get update -q", f"{INSTALL} rsync"]
+    assert machine.logged == [*PIP, "apt-get update -q", f"{INSTALL} rsync"]
 
 
 def test_a_user_with_sudo(tmp_path: Path) -> None:
@@ -161,7 +169,7 @@ def test_a_user_with_sudo(tmp_path: Path) -> None:
         "apt-get update -q",
         f"sudo env DEBIAN_FRONTEND=noninteractive {INSTALL} git attr",
         f"{INSTALL} git attr",
-        PIP,
+        *PIP,
     ]
 
 
@@ -174,7 +182,7 @@ def test_who_cannot_install_is_told_what_is_missing(tmp_path: Path, why: str) ->
     done = machine.run(uid=1000)
     assert done.returncode == 0
     assert done.stderr == "setup: missing, and only root can install: git attr\n"
-    assert [line for line in machine.logged if line != "sudo true"] == [PIP]
+    assert [line for line in machine.logged if line != "sudo true"] == PIP
 
 
 def test_an_apt_get_that_fails_does_not_stop_what_needs_nothing_of_it(tmp_path: Path) -> None:
@@ -183,7 +191,16 @@ def test_an_apt_get_that_fails_does_not_stop_what_needs_nothing_of_it(tmp_path: 
     done = machine.run()
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1] == "setup: apt-get failed; perhaps missing: git"
-    assert machine.logged[-1] == PIP
+    assert machine.logged[-2:] == PIP
+
+
+def test_an_index_without_wandb(tmp_path: Path) -> None:
+    """It is only compared with; all else must be there."""
+    machine = Machine(tmp_path)
+    done = machine.run(index_lacks="wandb")
+    assert (done.returncode, machine.logged) == (0, PIP)
+    assert done.stderr == "setup: wandb is not to be had: tests that compare with it are skipped\n"
+    assert Machine(tmp_path / "other").run(index_lacks="test,demo,dev").returncode != 0
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["none", "old"])
@@ -192,7 +209,7 @@ def test_no_python(tmp_path: Path, old: bool) -> None:
     done = machine.run(uid=1000, old_python=old)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "setup: no Python 3.11 or newer found"
-    assert PIP not in machine.logged
+    assert not set(PIP) & set(machine.logged)
     assert not (machine.tree / ".venv").exists()
 
 
@@ -201,7 +218,7 @@ def test_a_venv_that_was_left_half_made(tmp_path: Path) -> None:
     assert machine.run(uid=1000).returncode != 0
     assert (machine.tree / ".venv" / "bin" / "python").exists()
     assert machine.run(uid=0).returncode == 0
-    assert machine.logged[-1] == PIP
+    assert machine.logged[-2:] == PIP
 
 
 def test_no_fuse_is_one_line(tmp_path: Path) -> None:
