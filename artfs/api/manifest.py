@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
-from artfs.api import paths
+from artfs.api import paths, wandbmanifest
 from artfs.errors import ArtifactNotLoggedError, InvalidValue
 from artfs.format import walk
 from artfs.repo.export import Export
@@ -89,6 +90,24 @@ class ArtifactManifest:
         if entry.is_dir:
             raise InvalidValue(f"'{paths.shown(names)}'", "is a directory, not a file")
         return self._entry(paths.text_of(names), entry)
+
+    def to_manifest_json(self) -> dict[str, Any]:
+        """W&B's manifest, format 1, with the digests that W&B has for files. Reads all of them.
+
+        Raises `Damaged`, `Unreachable`.
+        """
+        found = dict(wandbmanifest.contents(self._tree, self._repository.blobs))
+        return {**wandbmanifest.HEAD, "contents": found}
+
+    def digest(self) -> str:
+        """The digest that W&B has for these files; `Artifact.digest` is that of artfs. Reads all.
+
+        Raises `Damaged`, `Unreachable`.
+        """
+        digest = wandbmanifest.WandbDigest()
+        for path, row in wandbmanifest.contents(self._tree, self._repository.blobs):
+            digest.update(path, row)
+        return digest.hexdigest()
 
     def _entry(self, path: str, entry: Entry) -> ArtifactManifestEntry:
         if self._root is None:

@@ -25,6 +25,7 @@ _RECURSION = 10_000
 #: Command -> module below `artfs.cli` that defines it under its own name.
 _COMMANDS = {
     "init": "storing", "put": "storing", "get": "storing", "cat": "storing",
+    "checkout": "contents", "verify": "contents", "manifest": "contents",
     "ls": "listing", "log": "listing", "show": "listing", "diff": "listing",
     "alias": "aliases", "tag": "aliases", "link": "portfolios", "unlink": "portfolios",
     "rm": "removal",

@@ -11,7 +11,14 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings
-from artfs.cli.output import PATCH_MAX, as_text, entries_text, path_text, size_text
+from artfs.cli.output import (
+    PATCH_MAX,
+    as_text,
+    entries_text,
+    entry_json,
+    path_text,
+    size_text,
+)
 from artfs.format.record import VersionRecord
 from artfs.repo.compare import Difference, compare
 from artfs.repo.labels import Labels, expiry
@@ -19,16 +26,6 @@ from artfs.repo.links import links
 from artfs.repo.reading import children, content, entries, resolve
 from artfs.repo.repository import Repository
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
-
-
-def _entry_json(path: bytes, entry: Entry) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "path": path_text(path), "kind": entry.kind.name.lower(), "size": entry.size,
-        "mode": f"{entry.mode:04o}", "mtime_ns": entry.mtime_ns, "digest": entry.digest.hex(),
-    }  # fmt: skip
-    if entry.kind == Kind.SYMLINK:
-        shown["target"] = path_text(entry.target)
-    return shown
 
 
 def _entry_line(path: bytes, entry: Entry, long: bool) -> str:
@@ -99,7 +96,7 @@ def _list_entries(
     else:
         found = [(entry.name, entry) for entry in children(start, blobs)]
     text = "\n".join(_entry_line(p, entry, long) for p, entry in found)
-    settings.result(text, [_entry_json(p, entry) for p, entry in found])
+    settings.result(text, [entry_json(p, entry) for p, entry in found])
 
 
 def _aliases_by_version(repository: Repository, key: ArtifactKey) -> dict[int, list[str]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from artfs.types import Entry, Kind
+
 #: Work that ends sooner shows no bar.
 _PATIENCE = 2.0
 #: Files larger than this are not compared line by line.
@@ -48,6 +50,17 @@ def age_text(seconds: float) -> str:
 def path_text(path: bytes) -> str:
     """A path for printing; bytes that are not UTF-8 come out as they are."""
     return path.decode("utf-8", "surrogateescape")
+
+
+def entry_json(path: bytes, entry: Entry) -> dict[str, object]:
+    """What JSON says of an entry."""
+    shown: dict[str, object] = {
+        "path": path_text(path), "kind": entry.kind.name.lower(), "size": entry.size,
+        "mode": f"{entry.mode:04o}", "mtime_ns": entry.mtime_ns, "digest": entry.digest.hex(),
+    }  # fmt: skip
+    if entry.kind == Kind.SYMLINK:
+        shown["target"] = path_text(entry.target)
+    return shown
 
 
 class Step(Protocol):

@@ -1,0 +1,93 @@
+"""Whether what a version refers to is all there, and is what was stored: by reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import msgspec
+from blake3 import blake3
+
+from artfs.errors import ArtfsError, Damaged, ObjectNotFound
+from artfs.format import walk
+from artfs.format.build import DirBuilder, ListBuilder, Root
+from artfs.format.node import Run
+from artfs.repo.blobs import Blobs
+from artfs.repo.reading import children, drive
+from artfs.types import BlobRef, Entry, Kind
+
+#: Bytes of a file whose chunks are looked up at once.
+_WINDOW = 16 << 20
+
+#: Called with (bytes, files) read since the last call.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Something of a version that cannot be read as it was stored. `path` is b"" of its root."""
+
+    path: bytes
+    error: ArtfsError
+
+
+def faults(root: Entry, blobs: Blobs, progress: Progress) -> Iterator[Fault]:
+    """All that is wrong with a version: content or directories that are gone or damaged, and
+    digests that are not those of what is there. References are not followed.
+
+    Raises `Unreachable`.
+    """
+    yield from _directory(root, b"", blobs, progress)
+
+
+def _directory(directory: Entry, path: bytes, blobs: Blobs, progress: Progress) -> Iterator[Fault]:
+    again = DirBuilder(_unstored)
+    try:
+        for entry in children(directory, blobs):
+            inner = path + b"/" + entry.name if path else entry.name
+            again.push(entry)
+            if entry.is_dir:
+                yield from _directory(entry, inner, blobs, progress)
+                continue
+            if entry.kind == Kind.FILE:
+                yield from _file(entry, inner, blobs)
+            progress(entry.size, 1)
+        found = again.root()
+    except (Damaged, ObjectNotFound) as error:
+        yield Fault(path, error)
+        return
+    said = (directory.digest, directory.size, directory.count)
+    if said != (found.digest, found.size, found.count):
+        yield Fault(path, Damaged(_shown(path), "its digest or size is not that of what is in it"))
+
+
+def _file(entry: Entry, path: bytes, blobs: Blobs) -> Iterator[Fault]:
+    try:
+        found = _read(entry, blobs)
+    except (Damaged, ObjectNotFound) as error:
+        yield Fault(path, error)
+        return
+    if (entry.digest, entry.size) != (found.digest, found.size):
+        yield Fault(path, Damaged(_shown(path), "its digest or size is not that of its content"))
+
+
+def _read(file: Entry, blobs: Blobs) -> Root:
+    again = ListBuilder(_unstored)
+    position, proved = 0, b""
+    while position < file.size:
+        for _, ref in drive(walk.chunks(file, position, _WINDOW), blobs):
+            if not ref.size:
+                raise Damaged(_shown(file.name), "has a chunk without bytes")
+            if ref.digest != proved:  # the same chunk many times is a hole
+                blobs.read(ref)
+                proved = ref.digest
+            again.push(Run(ref))
+            position += ref.size
+    return again.root()
+
+
+def _unstored(node: bytes) -> BlobRef:
+    return BlobRef(blake3(node).digest(), len(node), b"", 0, 0)
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
