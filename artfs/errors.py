@@ -75,6 +75,10 @@ class Unreachable(ArtfsError):
     """The store does not answer, or refuses us."""
 
 
+class Refused(Unreachable):
+    """The store has answered, and refuses us: asking again will not help until a person acts."""
+
+
 class Unsupported(ArtfsError):
     """Asked of something that cannot do it, such as reading a reference of unknown scheme."""
 

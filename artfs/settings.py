@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from artfs.errors import InvalidValue
+from artfs.store.options import S3Options, StoreOptions
 from artfs.types import parse_project
+
+T = TypeVar("T")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`store`: its URL. `project`: (entity, project). `cache`, `state`: directories of artfs."""
+    """`store`: its URL, and `options` to reach it. `project`: (entity, project). `cache`, `state`:
+    directories of artfs."""
 
     store: str
     is_default_store: bool
     project: tuple[str, str]
     cache: Path
     state: Path
+    options: StoreOptions
 
 
 def load(store: str | None = None, project: str | None = None) -> Settings:
@@ -34,14 +41,61 @@ def load(store: str | None = None, project: str | None = None) -> Settings:
     config = _config()
     default_store = str(_xdg("XDG_DATA_HOME", ".local/share") / "store")
     url = _setting(store, "store", config) or default_store
-    cache = _setting(None, "cache_dir", config)
+    given_cache = _setting(None, "cache_dir", config)
+    cache = Path(given_cache) if given_cache else _xdg("XDG_CACHE_HOME", ".cache")
     return Settings(
         url,
         url == default_store,
         parse_project(_setting(project, "project", config) or "default"),
-        Path(cache) if cache else _xdg("XDG_CACHE_HOME", ".cache"),
+        cache,
         _xdg("XDG_STATE_HOME", ".local/state"),
+        StoreOptions(_s3(config), cache / "servers"),
     )
+
+
+def _s3(config: dict[str, object]) -> S3Options:
+    def value(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = _setting(None, f"s3_{name}", config)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except (ValueError, KeyError) as error:
+            raise InvalidValue(f"setting s3_{name}", f"cannot be '{text}'") from error
+
+    default = S3Options()
+    return S3Options(
+        endpoint=value("endpoint", str, None),
+        region=value("region", str, None),
+        profile=value("profile", str, None),
+        path_style=value("path_style", _switch, None),
+        ca_bundle=value("ca_bundle", str, None),
+        proxy=value("proxy", str, None),
+        connect_timeout=value("connect_timeout", _seconds, default.connect_timeout),
+        read_timeout=value("read_timeout", _seconds, default.read_timeout),
+        attempts=value("attempts", _count, default.attempts),
+        connections=value("connections", _count, default.connections),
+    )
+
+
+def _switch(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+        text.lower()
+    ]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 86_400:
+        raise ValueError(text)
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 < count <= 1000:
+        raise ValueError(text)
+    return count
 
 
 def _xdg(variable: str, fallback: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.support.mounts import (
+    artfs,
     artfs_processes,
     force_unmount,
     fuse_mounts,
@@ -18,6 +20,7 @@ from tests.support.mounts import (
     make_home,
     why_no_fuse,
 )
+from tests.support.s3server import BUCKET, S3Server, s3_server
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -99,3 +102,28 @@ def _no_logged_errors(request: pytest.FixtureRequest) -> Iterator[None]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own for this test and the processes it starts; ARTFS_STORE is a directory."""
     return make_home(tmp_path / "home", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def _s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One for the session: it takes 2 s to come up, and 300 MB of memory."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The session's S3 server, for this process and those it starts. Use prefixes of your own in
+    its bucket; a test that stops it starts it again."""
+    for name, value in _s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return _s3_server
+
+
+@pytest.fixture
+def s3_home(home: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As `home`, but ARTFS_STORE is a store in a bucket, which is there; its URL."""
+    url = f"s3://{BUCKET}/{secrets.token_hex(8)}/store"
+    monkeypatch.setenv("ARTFS_STORE", url)
+    artfs("init")
+    return url

@@ -26,7 +26,7 @@ _REPO = {"repo", "store", "format"} | _BOTTOM
 MAY_IMPORT = {
     "errors": set(),
     "types": {"errors"},
-    "settings": _BOTTOM,
+    "settings": {"store"} | _BOTTOM,
     "format": _BOTTOM,
     "store": _BOTTOM,
     "repo": _REPO,
@@ -52,8 +52,8 @@ WHY_LAYERS = {
 # Where each package, or each function of os, may be used: path prefixes below artfs/.
 THIRD_PARTY = {
     "pyfuse3": (["fuse/"], "vfs must be testable without FUSE, and one place converts errors"),
-    "boto3": (["store/s3.py"], "every other module works the same on a directory"),
-    "botocore": (["store/s3.py"], "its errors become ours in the one module that knows them"),
+    "boto3": (["store/s3/"], "every other module works the same on a directory"),
+    "botocore": (["store/s3/"], "its errors become ours in the one package that knows them"),
     "click": (["cli/"], "the API must not print, parse or exit"),
     "rich": (["cli/"], "progress and colour are the terminal's business"),
     "fsspec": (["api/filesystem.py"], "it is optional; everything else works without"),

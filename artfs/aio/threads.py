@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
 
-from artfs.errors import Unreachable
+from artfs.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
     from outcome import Outcome
@@ -69,7 +69,8 @@ async def run_blocking(fn: Callable[[*Args], T], *args: *Args) -> T:
 async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *args: *Args) -> T:
     """The same, again and again with growing pauses while the store is unreachable.
 
-    Raises `Unreachable` after `patience` seconds, also where `fn` has not come back by then.
+    Raises `Unreachable` after `patience` seconds, also where `fn` has not come back by then; and
+    `Refused` at once, because asking again would not help.
     """
     failure: Unreachable | None = None
     pause = _FIRST_PAUSE
@@ -77,6 +78,8 @@ async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *ar
         while True:
             try:
                 return await run_blocking(fn, *args)
+            except Refused:
+                raise
             except Unreachable as error:
                 failure = error
             await trio.sleep(pause)

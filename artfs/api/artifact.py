@@ -409,7 +409,7 @@ class Artifact(Linkable, Valued):
         version = self._logged()
         target = self._target(root)
         repository = version.repository
-        prune(version.tree, target, repository.blobs, repository.store.url)
+        prune(version.tree, target, repository.blobs, repository.store.directory)
         Export(repository.blobs).run(version.tree, target)
         return target
 

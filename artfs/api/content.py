@@ -103,7 +103,7 @@ class Content:
         `Ingest.paths` raises; then nothing is added.
         """
         self._check(path, is_dir=True)
-        ingest = Ingest(self.writer, forbidden=self._repository.store.url)
+        ingest = Ingest(self.writer, forbidden=self._repository.store.directory)
         try:
             new = ingest.paths([local])
             there = self._find(path)

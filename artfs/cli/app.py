@@ -47,12 +47,13 @@ class Settings:
         self.is_default_store = found.is_default_store
         self.project = found.project
         self.cache = found.cache
+        self.store_options = found.options
         self.state = found.state
 
     def repository(self, create: bool = False) -> Repository:
         """The repository of the store set; the default store is made on first use."""
         create = create or self.is_default_store
-        return Repository.open(self.store_url, self.cache, create=create)
+        return Repository.open(self.store_url, self.cache, create, self.store_options)
 
     def ref(self, text: str) -> Ref:
         """A ref, within the project set."""
@@ -105,7 +106,7 @@ class _Commands(click.Group):
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
 )
-@click.option("--store", metavar="URL", help="Store: a directory, or file:///DIR.")
+@click.option("--store", metavar="URL", help="Store: a directory, or s3://BUCKET/PREFIX.")
 @click.option("--project", metavar="P", help="Project, as [ENTITY/]PROJECT.")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")

@@ -106,7 +106,7 @@ def draft(
     with told(ready_fd):
         repository = settings.repository()
         # Before a draft is made for a mount that cannot be.
-        check_mountpoint(Path(mountpoint), repository.store.url)
+        check_mountpoint(Path(mountpoint), repository.store.directory)
         current = _opened(settings, repository, ref, resume, new, type_, description)
     with repository:
         _serve(
@@ -166,7 +166,7 @@ def _serve(
     try:
         serve(
             tree, mountpoint, options, control_handlers(tree), end,
-            about=about, store=record.store,
+            about=about, store=repository.store.directory,
         )  # fmt: skip
     except (MountFailed, InUse, NotFound):
         if is_new:

@@ -81,7 +81,7 @@ def mount(
     options = MountOptions(
         state_dir=settings.state,
         allow_other=allow_other,
-        refresh=2.0 if refresh is None else refresh,
+        refresh=refresh,
         patience=timeout,
         ready_fd=ready_fd,
         owner_fd=owner_fd,

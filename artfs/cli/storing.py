@@ -105,7 +105,7 @@ class _Source:
         self._base = base
 
     def store(self, writer: PackWriter, settings: Settings) -> Entry:
-        store_path = writer.repository.store.url
+        store_path = writer.repository.store.directory
         with progress("storing", None, settings.verbosity < 0) as step:
             reader = ingest.Ingest(writer, self._exclude, store_path, step)
             root = reader.paths(self._paths)

@@ -53,13 +53,14 @@ _SHARE = 0.4
 
 
 class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`refresh`: seconds until changes in the store show. `patience`: seconds that a request waits
-    for a store that does not answer. `ready_fd`: where a parent waits, see `artfs.fuse.daemon`.
-    `owner_fd`: a pipe; when nobody holds its other end any more, the mount ends."""
+    """`refresh`: seconds until changes in the store show, by default the store's. `patience`:
+    seconds that a request waits for a store that does not answer. `ready_fd`: where a parent waits,
+    see `artfs.fuse.daemon`. `owner_fd`: a pipe; when nobody holds its other end any more, the mount
+    ends."""
 
     state_dir: Path
     allow_other: bool = False
-    refresh: float = 2.0
+    refresh: float | None = None
     patience: float = 60.0
     writeback_cache: bool = False
     ready_fd: int | None = None
@@ -84,7 +85,7 @@ def mount_readonly(
         "project": "/".join(project),
         "ref": None if ref is None else str(ref),
     }
-    serve(tree, mountpoint, options, about=about, store=repository.store.url)
+    serve(tree, mountpoint, options, about=about, store=repository.store.directory)
 
 
 def readonly_tree(
@@ -92,7 +93,8 @@ def readonly_tree(
 ) -> Tree:
     """The tree of a version, or of a project."""
     owner = Owner(os.geteuid(), os.getegid())
-    seconds = options.refresh * _SHARE
+    refresh = repository.store.refresh if options.refresh is None else options.refresh
+    seconds = refresh * _SHARE
     fetcher = Fetcher(repository.blobs, options.patience)
     catalog = Remembering(repository.catalog, seconds, options.patience)
     versions = VersionTree(fetcher, catalog, owner)
@@ -111,12 +113,13 @@ def serve(
     on_unmount: Callable[[], Awaitable[None]] | None = None,
     *,
     about: Message | None = None,
-    store: str = "",
+    store: str | None = None,
 ) -> None:
     """Mount a tree and serve it until it is unmounted; then run `on_unmount`, and close the tree.
 
     The control socket answers `status`, `stop` and `control_handlers` until `on_unmount` is done.
-    `about` goes into mount.json. Raises `NotFound`, `InUse`, `MountFailed` if it cannot mount.
+    `about` goes into mount.json; `store` is the store's directory. Raises `NotFound`, `InUse`,
+    `MountFailed` if it cannot mount.
     """
     parent = Parent(options.ready_fd)
     mount_id = uuid.uuid4().hex[:12]
@@ -199,10 +202,10 @@ def _directory(state_dir: Path, mount_id: str, description: Message) -> Iterator
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def check_mountpoint(mountpoint: Path, store: str = "") -> None:
+def check_mountpoint(mountpoint: Path, store: str | None = None) -> None:
     """Raise `NotFound`, `InUse` or `MountFailed` unless a path is an empty directory of its own.
 
-    A mount over the store, or within it, would wait for itself.
+    A mount over the directory `store`, or within it, would wait for itself.
     """
     shown = str(mountpoint)
     mount = mountinfo.mount_at(mountpoint)

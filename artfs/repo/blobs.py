@@ -90,7 +90,7 @@ class Blobs:
         with self._lock:
             reader = self._readers.get(pack_id)
         if reader is None:
-            opened = self._store.open(keys.pack(pack_id))
+            opened = self._store.reader(keys.pack(pack_id))
             with self._lock:
                 reader = self._readers.setdefault(pack_id, opened)
             if reader is not opened:

@@ -14,7 +14,7 @@ from artfs.repo.reading import children
 from artfs.types import Entry, Kind
 
 
-def prune(root: Entry, target: str, blobs: Blobs, store: str = "") -> None:
+def prune(root: Entry, target: str, blobs: Blobs, store: str | None = None) -> None:
     """Remove from the directory `target` all that a version does not have, or has as another kind
     of thing; with an export after it, the directory holds the version.
 
@@ -25,7 +25,7 @@ def prune(root: Entry, target: str, blobs: Blobs, store: str = "") -> None:
     path = os.path.realpath(os.fsencode(target))
     if path == b"/":
         raise InvalidValue(target, "is the root directory, and is not emptied")
-    if store and "://" not in store:
+    if store:
         real = os.path.realpath(os.fsencode(store))
         if os.path.commonpath([real, path]) in (real, path):
             raise InvalidValue(target, "contains the store, or is in it")

@@ -13,6 +13,7 @@ from artfs.repo.catalog import Catalog
 from artfs.repo.known import KnownBlobs
 from artfs.store.base import Store
 from artfs.store.location import open_store
+from artfs.store.options import StoreOptions
 from artfs.types import Entry
 
 
@@ -28,12 +29,18 @@ class Repository:
         self.known = KnownBlobs(cache / store_id / "known.sqlite", store, self.blobs)
 
     @classmethod
-    def open(cls, url: str, cache: Path, create: bool = False) -> Repository:
+    def open(
+        cls,
+        url: str,
+        cache: Path,
+        create: bool = False,
+        options: StoreOptions = StoreOptions(),  # noqa: B008  # frozen
+    ) -> Repository:
         """The repository at a URL; `cache` is a directory for what can be rebuilt.
 
-        Raises `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`.
+        Raises `InvalidValue`, `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`.
         """
-        store = open_store(url, create=create)
+        store = open_store(url, create, options)
         try:
             return cls(store, _store_record(store, create).id, cache)
         except BaseException:

@@ -78,6 +78,11 @@ class Store(ABC):
     """
 
     url: str
+    directory: str | None = None
+    """The directory that holds the objects, if one does: it must not be stored, or mounted over."""
+
+    refresh: float = 2.0
+    """Seconds within which what others have stored is to show, where nobody says otherwise."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
@@ -86,6 +91,11 @@ class Store(ABC):
     @abstractmethod
     def open(self, key: str) -> ObjectReader:
         """A reader of an immutable object. Raises `ObjectNotFound`, `Unreachable`."""
+
+    def reader(self, key: str) -> ObjectReader:
+        """The same for an object that is taken to be there: where finding out would take a request
+        of its own, `ObjectNotFound` comes with the first read."""
+        return self.open(key)
 
     @abstractmethod
     def info(self, key: str) -> ObjectInfo:
@@ -102,6 +112,13 @@ class Store(ABC):
     @abstractmethod
     def writer(self, key: str) -> ObjectWriter:
         """A writer for a key that nobody else writes (its name is random)."""
+
+    def check_writing(self) -> None:  # noqa: B027  # most stores need no check
+        """Make sure that the place does what this class promises; writes do it by themselves.
+
+        Cheap after the first time. Raises `Unsupported` where conditional writes are not honoured,
+        `Unreachable`.
+        """
 
     @abstractmethod
     def put_if_absent(self, key: str, data: bytes) -> None:

@@ -35,7 +35,7 @@ class DirectoryStore(Store):
     """The objects below `root`, which must exist."""
 
     def __init__(self, root: Path) -> None:
-        self.url = str(root.absolute())
+        self.url = self.directory = str(root.absolute())
         self._tree = Tree(self.url)
 
     @classmethod

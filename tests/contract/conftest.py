@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from artfs.store.base import Store
 from artfs.store.directory import DirectoryStore
+from artfs.store.location import open_store
 from artfs.store.memory import MemoryStore
+from tests.support.s3server import BUCKET
 
 
 @dataclass(frozen=True)
@@ -24,22 +27,38 @@ class StoreFactory:
     url: str | None
 
 
-def _memory(_: Path) -> StoreFactory:
+def _memory(request: pytest.FixtureRequest) -> StoreFactory:
     store = MemoryStore()
     return StoreFactory(lambda: store, None)
 
 
-def _directory(path: Path) -> StoreFactory:
-    DirectoryStore.create(path / "store")
-    return StoreFactory(lambda: DirectoryStore(path / "store"), str(path / "store"))
+def _directory(request: pytest.FixtureRequest) -> StoreFactory:
+    path: Path = request.getfixturevalue("tmp_path") / "store"
+    DirectoryStore.create(path)
+    return StoreFactory(lambda: DirectoryStore(path), str(path))
 
 
-STORES = {"memory": _memory, "directory": _directory}
+def _s3(request: pytest.FixtureRequest) -> StoreFactory:
+    request.getfixturevalue("s3")
+    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    return StoreFactory(lambda: open_store(url), url)
+
+
+STORES = {"memory": _memory, "directory": _directory, "s3": _s3}
 
 
 @pytest.fixture(params=STORES)
-def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
-    return STORES[request.param](tmp_path)
+def store_factory(request: pytest.FixtureRequest) -> Iterator[StoreFactory]:
+    factory = STORES[request.param](request)
+    opened: list[Store] = []
+
+    def open_one() -> Store:
+        opened.append(factory.open())
+        return opened[-1]
+
+    yield StoreFactory(open_one, factory.url)
+    for store in opened:
+        store.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from artfs.errors import AlreadyExists, InvalidValue, NotFound, Unreachable, Unsupported
+from artfs.errors import AlreadyExists, InvalidValue, NotFound, Unreachable
 from artfs.store import durable
 from artfs.store.directory import DirectoryStore
 from artfs.store.location import open_store
@@ -442,8 +442,3 @@ def test_open_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_urls(url: str) -> None:
     with pytest.raises(InvalidValue):
         open_store(url)
-
-
-def test_s3_is_not_yet_there() -> None:
-    with pytest.raises(Unsupported, match="s3://bucket/x"):
-        open_store("s3://bucket/x", create=True)

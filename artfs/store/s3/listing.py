@@ -1,0 +1,88 @@
+"""Listings in the order of keys. AWS lists in that order; SeaweedFS and others list directory by
+directory, `o/a/b` before `o/a-`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from artfs.store.base import ObjectInfo
+from artfs.store.keys import RESERVED, is_component
+from artfs.store.s3.errors import translated
+from artfs.store.s3.transfer import Transfer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+#: Servers that have no directories, so that what is listed as one has an object below it.
+_FLAT = frozenset({"AmazonS3"})
+
+
+def objects(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
+    """Every object below a prefix, by key. Raises `Unreachable` as it goes.
+
+    In either order, all that comes after an object is at or after its next path component. So
+    what lies before that component can go out; only one component's objects are held back.
+    """
+    held: list[ObjectInfo] = []
+    component = ""
+    for info in _unordered(transfer, prefix):
+        current = prefix + info.key[len(prefix) :].partition("/")[0]
+        if current != component:
+            component = current
+            held.sort(key=_key)
+            ready = next((i for i, o in enumerate(held) if o.key >= component), len(held))
+            yield from held[:ready]
+            del held[:ready]
+        held.append(info)
+    yield from sorted(held, key=_key)
+
+
+def _key(info: ObjectInfo) -> str:
+    return info.key
+
+
+def _unordered(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
+    location = transfer.location
+    for page in _pages(transfer, prefix, ""):
+        for found in page.get("Contents", ()):
+            key = location.key(found["Key"])
+            if _is_key(key):
+                yield ObjectInfo(key, found["Size"], found["LastModified"].timestamp())
+
+
+def names(transfer: Transfer, prefix: str) -> list[str]:
+    """The next path components below a prefix, sorted. Raises `Unreachable`."""
+    found = set[str]()
+    for page in _pages(transfer, prefix, "/"):
+        flat = page["ResponseMetadata"]["HTTPHeaders"].get("server") in _FLAT
+        keys = [transfer.location.key(o["Key"]) for o in page.get("Contents", ())]
+        found.update(key[len(prefix) :] for key in keys if _is_key(key))
+        for below in page.get("CommonPrefixes", ()):
+            key = transfer.location.key(below["Prefix"])
+            if _is_key(key[:-1]) and (flat or any(True for _ in _unordered(transfer, key))):
+                found.add(key[len(prefix) : -1])
+    return sorted(found)
+
+
+def _is_key(key: str) -> bool:
+    """Not what other programs put there to show a directory, or whatever else is no key."""
+    parts = key.split("/")
+    return all(map(is_component, parts)) and parts[0] not in RESERVED
+
+
+def _pages(transfer: Transfer, prefix: str, delimiter: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+    location = transfer.location
+    below = location.name_prefix(prefix)
+    pages = iter(
+        transfer.client.get_paginator("list_objects_v2").paginate(
+            Bucket=location.bucket, Prefix=below, Delimiter=delimiter
+        )
+    )
+    while True:
+        with translated(location, prefix):
+            page = next(pages, None)
+        if page is None:
+            return
+        yield page
