@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
     from artfs.api.mounting import mounted
     from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
+    from artfs.api.runsettings import Settings
     from artfs.api.values import (
         Audio,
         Bokeh,
@@ -59,6 +60,7 @@ __all__ = [
     "Object3D",
     "PartitionedTable",
     "Run",
+    "Settings",
     "Table",
     "Video",
     "data_types",
@@ -76,7 +78,7 @@ _MODULES = {
     "ArtifactManifest": "manifest", "ArtifactManifestEntry": "manifest",
     "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
     "use_artifact": "run",
-    "mounted": "mounting", "open": "files",
+    "Settings": "runsettings", "mounted": "mounting", "open": "files",
     "Audio": "values", "Bokeh": "values", "BoundingBoxes2D": "values", "Classes": "values",
     "Html": "values", "Image": "values", "ImageMask": "values", "JoinedTable": "values",
     "Object3D": "values", "PartitionedTable": "values", "Table": "values", "Video": "values",

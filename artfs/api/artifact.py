@@ -18,7 +18,8 @@ from artfs.api.current import current, current_place
 from artfs.api.labels import check_tags
 from artfs.api.links import Linkable
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
-from artfs.api.place import Place
+from artfs.api.place import Place, find_place
+from artfs.api.runsettings import Settings
 from artfs.api.underway import Logging
 from artfs.api.valued import Valued
 from artfs.api.version import Version, check_aliases
@@ -319,12 +320,12 @@ class Artifact(Linkable, Valued):
             self._logged()
         return self
 
-    def save(self, project: str | None = None) -> None:
+    def save(self, project: str | None = None, settings: Settings | None = None) -> None:
         """Log it, or if it is logged, keep the changes made to `aliases`, `description`,
         `metadata`, `tags` and `ttl`; what others have changed of them meanwhile stays.
 
-        In a run, the run logs it, in the background. Outside, a run of its own does, in `project`,
-        and it is logged when this returns. Raises as `Run.log_artifact`.
+        In a run, the run logs it, in the background. Outside, a run of its own does, in `project`
+        and with these settings, and it is logged when this returns. Raises as `Run.log_artifact`.
         """
         with self._lock:
             if self._version is not None:
@@ -336,10 +337,13 @@ class Artifact(Linkable, Valued):
             return
         from artfs.api.run import Run  # runs log artifacts: this is the way back
 
-        place = self._place or current_place()
-        if project is not None:
-            place = place.in_project(project)
-        with Run(place, job_type="auto") as run:
+        own = settings or Settings()
+        place = (None if own.store else self._place) or find_place(own.store)
+        place = place.in_project(project or own.project, own.entity)
+        job_type = own.run_job_type or "auto"
+        with Run(
+            place, job_type=job_type, group=own.run_group, name=own.run_name, id=own.run_id
+        ) as run:
             run.log_artifact(self)
 
     def _save_changes(self, version: Version) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from artfs.api import current
 from artfs.api.artifact import Artifact
 from artfs.api.place import Place, find_place
+from artfs.api.runsettings import Settings
 from artfs.api.underway import Logging
 from artfs.api.version import Version
 from artfs.errors import InvalidValue
@@ -208,15 +209,23 @@ def init(
     name: str | None = None,
     id: str | None = None,  # noqa: A002  # the word of the contract
     store: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
 ) -> Run:
     """Begin a run, which is the current one until it is finished or another begins. A thread that
     has begun runs itself means its own.
 
     What is not given is found as the command line finds it: in ARTFS_STORE and ARTFS_PROJECT, in
-    config.toml, or by default. `project` may be `ENTITY/PROJECT`.
+    config.toml, or by default. `project` may be `ENTITY/PROJECT`. `settings` may hold all of these.
     Raises `InvalidValue`, `NotFound` (no such store), `Unreachable`.
     """
-    run = Run(find_place(store, project, entity), job_type=job_type, group=group, name=name, id=id)
+    own = settings or Settings()
+    run = Run(
+        find_place(store or own.store, project or own.project, entity or own.entity),
+        job_type=job_type or own.run_job_type,
+        group=group or own.run_group,
+        name=name or own.run_name,
+        id=id or own.run_id,
+    )
     current.begin(run)
     return run
 

@@ -369,3 +369,24 @@ def test_an_artifact_that_is_given_up_leaves_no_thread_and_no_file(
     del artifact
     assert before() == there
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("artfs-")]
+
+
+def test_settings_of_a_run_that_is_begun_for_an_artifact() -> None:
+    settings = artfs.Settings(project="zoo", run_group="g", run_job_type="collect", run_id="me")
+    artifact = made(x="x")
+    artifact.save(settings=settings)
+    assert artifact.qualified_name == "default/zoo/data:v0"
+    with artfs.init(settings=settings, group="mine") as run:
+        assert (run.project, run.group, run.job_type, run.id) == ("zoo", "mine", "collect", "me")
+    other = made(x="x")
+    other.save("farm", settings)
+    assert other.project == "farm"
+
+
+def test_settings_do_not_move_files_to_another_store(work: Path) -> None:
+    Repository.open(str(work / "other"), work / "cache", create=True).close()
+    artifact = made(x="x")
+    with pytest.raises(InvalidValue, match="has its files in the store"):
+        artifact.save(settings=artfs.Settings(store=work / "other"))
+    artifact.save()
+    assert artifact.version == "v0"
