@@ -7,6 +7,7 @@ top only (the command line's settings, `artfs.init`, `artfs.Api`, `artfs.Artifac
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,13 @@ class Settings(msgspec.Struct, frozen=True):
     options: StoreOptions
 
 
-def load(store: str | None = None, project: str | None = None) -> Settings:
+_SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(i?B)?\Z", re.IGNORECASE)
+_UNITS = " KMGT"
+
+
+def load(
+    store: str | None = None, project: str | None = None, cache_size: str | None = None
+) -> Settings:
     """The settings, with what is given in the place of what the environment says.
 
     Raises `InvalidValue`.
@@ -49,8 +56,24 @@ def load(store: str | None = None, project: str | None = None) -> Settings:
         parse_project(_setting(project, "project", config) or "default"),
         cache,
         _xdg("XDG_STATE_HOME", ".local/state"),
-        StoreOptions(_s3(config), cache / "servers"),
+        StoreOptions(_s3(config), cache / "servers", _cache_size(cache_size, config)),
     )
+
+
+def _cache_size(given: str | None, config: dict[str, object]) -> int:
+    size = _setting(given, "cache_size", config)
+    return StoreOptions().cache_size if size is None else parse_size(size)
+
+
+def parse_size(text: str) -> int:
+    """The bytes in `512M`, `20G`, `20GiB` or `1000`; units are powers of 1024.
+
+    Raises `InvalidValue`.
+    """
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise InvalidValue(f"cache size '{text}'", "is no size; write 20G, 512M or 0")
+    return int(match[1]) << 10 * _UNITS.index(match[2].upper() or " ")
 
 
 def _s3(config: dict[str, object]) -> S3Options:

@@ -14,7 +14,7 @@ import trio
 
 from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
-from artfs.aio.threads import Hints, run_retrying
+from artfs.aio.threads import Hints, arrived, retrying, run_blocking
 from artfs.errors import ArtfsError, Damaged, ObjectNotFound
 from artfs.format import keys
 from artfs.format.build import Steps
@@ -102,8 +102,12 @@ class Fetcher:
             raise DamagedBlob(ref, error.why) from error
 
     async def _node(self, ref: BlobRef) -> Node:
+        async def attempt() -> Node:
+            await self._bring([(ref,)], dense=True)
+            return await run_blocking(self._blobs.node, ref)
+
         try:
-            return await run_retrying(self._patience, "manifest", self._blobs.node, ref)
+            return await retrying(self._patience, "manifest", attempt)
         except (Damaged, ObjectNotFound) as error:
             raise DamagedBlob(ref, error.why) from error
 
@@ -143,7 +147,7 @@ class Fetcher:
             # The task that read it was cancelled.
         flight = self._flights[ref.digest] = _Flight()
         try:
-            flight.data = await run_retrying(self._patience, "store", self._read, ref)
+            flight.data = await self._read_patiently(ref)
         except ArtfsError as error:
             flight.failure = error
             raise
@@ -151,6 +155,40 @@ class Fetcher:
             del self._flights[ref.digest]
             flight.done.set()
         return flight.data
+
+    async def _read_patiently(self, ref: BlobRef) -> bytes:
+        async def attempt() -> bytes:
+            if await self._bring([(ref,)]) and (data := self.at_hand(ref)) is not None:
+                return data
+            return await run_blocking(self._read, ref)
+
+        try:
+            return await retrying(self._patience, "store", attempt)
+        except ObjectNotFound as error:
+            raise DamagedBlob(ref, error.why) from error
+
+    async def _bring(self, runs: Sequence[Sequence[BlobRef]], *, dense: bool = False) -> bool:
+        """Have blobs of a remote store brought to this machine; no thread waits meanwhile. True if
+        they had to be. Raises `ObjectNotFound`, `Unreachable`."""
+        if not self._blobs.is_remote:
+            return False
+        futures = []
+        try:
+            for run in runs:
+                reader = self._blobs.open_reader(run[0].pack)
+                if reader is None:
+                    reader = await run_blocking(self._blobs.reader, run[0].pack)
+                if dense:
+                    reader.expect_all()
+                future = self._blobs.fetch(run)
+                if future is not None:
+                    futures.append(future)
+            for future in futures:
+                await arrived(future)
+        finally:
+            for future in futures:
+                future.cancel()
+        return bool(futures)
 
     def _read(self, ref: BlobRef) -> bytes:
         """Runs in a thread."""
@@ -171,7 +209,7 @@ class Fetcher:
         runs = list(neighbours(refs if first is None else refs[1:]))
         parts = self._spans_at_hand(runs)
         if parts is None:
-            parts = await run_retrying(self._patience, "store", self._spans, runs)
+            parts = await self._spans_patiently(runs)
         if len(parts[-1]) > refs[-1].size:
             # The next read begins in it.
             self._recent.put(refs[-1].digest, parts[-1][-refs[-1].size :], refs[-1].size)
@@ -190,6 +228,17 @@ class Fetcher:
                 return None
             parts.append(data)
         return parts
+
+    async def _spans_patiently(self, runs: Sequence[Sequence[BlobRef]]) -> list[bytes]:
+        async def attempt() -> list[bytes]:
+            if await self._bring(runs) and (parts := self._spans_at_hand(runs)) is not None:
+                return parts
+            return await run_blocking(self._spans, runs)
+
+        try:
+            return await retrying(self._patience, "store", attempt)
+        except ObjectNotFound as error:
+            raise DamagedBlob(runs[0][0], error.why) from error
 
     def _spans(self, runs: Sequence[Sequence[BlobRef]]) -> list[bytes]:
         """Runs in a thread."""

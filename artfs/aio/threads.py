@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
@@ -66,10 +67,44 @@ async def run_blocking(fn: Callable[[*Args], T], *args: *Args) -> T:
     return result
 
 
-async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *args: *Args) -> T:
-    """The same, again and again with growing pauses while the store is unreachable.
+async def arrived(future: Future[T]) -> T:
+    """What a future comes to, awaited without a thread; one that is given up is cancelled."""
+    task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+    waiting = True
 
-    Raises `Unreachable` after `patience` seconds, also where `fn` has not come back by then; and
+    def give_up(_: object) -> trio.lowlevel.Abort:
+        nonlocal waiting
+        waiting = False
+        future.cancel()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake() -> None:
+        if waiting:
+            trio.lowlevel.reschedule(task)
+
+    def done(_: Future[T]) -> None:
+        # RunFinishedError: the mount was given up meanwhile.
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(wake)
+
+    future.add_done_callback(done)
+    await trio.lowlevel.wait_task_rescheduled(give_up)
+    return future.result()
+
+
+async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *args: *Args) -> T:
+    """What `fn` returns, run in a thread, again and again as `retrying`."""
+
+    async def attempt() -> T:
+        return await run_blocking(fn, *args)
+
+    return await retrying(patience, what, attempt)
+
+
+async def retrying(patience: float, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What `attempt` returns, tried with growing pauses while the store is unreachable.
+
+    Raises `Unreachable` after `patience` seconds, also where it has not come back by then; and
     `Refused` at once, because asking again would not help.
     """
     failure: Unreachable | None = None
@@ -77,7 +112,7 @@ async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *ar
     with trio.move_on_after(patience):
         while True:
             try:
-                return await run_blocking(fn, *args)
+                return await attempt()
             except Refused:
                 raise
             except Unreachable as error:

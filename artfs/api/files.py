@@ -205,7 +205,7 @@ def open_file(
     name = raw(name) if isinstance(name, str) else name
     shown = f"{ref}/{os.fsdecode(name)}"
     found = settings.load(store)
-    versions = Versions(found.store, found.cache)
+    versions = Versions(found.store, found.cache, found.options)
     with as_os_errors(shown):
         root = versions.root(parse_ref(ref, found.project))
         entry = look_up(root, name, versions.repository.blobs, shown)

@@ -51,7 +51,7 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
         super().__init__(**options)
         found = settings.load(store, project)
         self._project = found.project
-        self._versions = Versions(found.store, found.cache, pinned)
+        self._versions = Versions(found.store, found.cache, found.options, pinned)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         # With what the environment said here, as another machine's may say something else.

@@ -69,9 +69,7 @@ def _repository(found: settings.Settings) -> Repository:
     with _lock:
         repository = _opened.get(key)
         if repository is None:
-            repository = Repository.open(
-                url, found.cache, found.is_default_store, found.options
-            )
+            repository = Repository.open(url, found.cache, found.is_default_store, found.options)
             _opened[key] = repository
             weakref.finalize(
                 repository, _close, repository.known, repository.blobs, repository.store

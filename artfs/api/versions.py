@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from artfs.repo.repository import Repository
+from artfs.store.options import StoreOptions
 from artfs.types import Entry, Ref, parse_version
 
 #: Root entries remembered, half a kilobyte each.
@@ -22,10 +23,17 @@ class Versions:
     the store when it is first needed, and again after a fork. Any thread may call anything.
     """
 
-    def __init__(self, url: str, cache: Path, pinned: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        cache: Path,
+        options: StoreOptions,
+        pinned: Mapping[str, int] | None = None,
+    ) -> None:
         """`pinned`: version numbers of refs, as `pinned` of another one gives them."""
         self.url = url if "://" in url else str(Path(url).absolute())
         self._cache = cache
+        self._options = options
         self._pinned = dict(pinned or {})
         self._roots: dict[tuple[str, int], Entry] = {}
         self._opened: tuple[int, Repository] | None = None
@@ -36,7 +44,7 @@ class Versions:
         opened, pid = self._opened, os.getpid()
         if opened is None or opened[0] != pid:
             # Never the one of the process that forked us: its locks may be held for ever.
-            self._opened = opened = (pid, _shared(self.url, self._cache))
+            self._opened = opened = (pid, _shared(self.url, self._cache, self._options))
         return opened[1]
 
     @property
@@ -73,13 +81,14 @@ _open: weakref.WeakValueDictionary[tuple[str, Path], Repository] = weakref.WeakV
 _lock = threading.Lock()
 
 
-def _shared(url: str, cache: Path) -> Repository:
+def _shared(url: str, cache: Path, options: StoreOptions) -> Repository:
     """The store at a URL, the same object for all who have it open: nodes of directories that one
     has read are at hand for the others, and each pack takes one descriptor."""
     with _lock:
         repository = _open.get((url, cache))
         if repository is None:
-            repository = _open[url, cache] = Repository.open(url, cache)
+            repository = Repository.open(url, cache, options=options)
+            _open[url, cache] = repository
         return repository
 
 

@@ -30,7 +30,8 @@ _COMMANDS = {
     "alias": "aliases", "tag": "aliases", "link": "portfolios", "unlink": "portfolios",
     "rm": "removal",
     "mount": "mounts", "draft": "drafts", "drafts": "drafts", "sync": "drafts",
-    "status": "drafts", "umount": "mounts", "completion": "completion",
+    "status": "drafts", "umount": "mounts", "warm": "caching", "cache": "caching",
+    "completion": "completion",
 }  # fmt: skip
 
 
@@ -38,9 +39,14 @@ class Settings:
     """What options, environment and configuration file say; the commands' context object."""
 
     def __init__(
-        self, store: str | None, project: str | None, verbosity: int, as_json: bool
+        self,
+        store: str | None,
+        project: str | None,
+        cache_size: str | None,
+        verbosity: int,
+        as_json: bool,
     ) -> None:
-        found = settings.load(store, project)
+        found = settings.load(store, project, cache_size)
         self.verbosity = verbosity
         self.as_json = as_json
         self.store_url = found.store
@@ -108,6 +114,7 @@ class _Commands(click.Group):
 )
 @click.option("--store", metavar="URL", help="Store: a directory, or s3://BUCKET/PREFIX.")
 @click.option("--project", metavar="P", help="Project, as [ENTITY/]PROJECT.")
+@click.option("--cache-size", metavar="SIZE", help="What the cache may take, such as 20G.")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -117,6 +124,7 @@ def cli(
     ctx: click.Context,
     store: str | None,
     project: str | None,
+    cache_size: str | None,
     verbose: int,
     quiet: bool,
     as_json: bool,
@@ -129,7 +137,7 @@ def cli(
     logging.basicConfig(
         level=logging.DEBUG if verbosity > 0 else logging.WARNING, format="artfs: %(message)s"
     )
-    ctx.obj = Settings(store, project, verbosity, as_json)
+    ctx.obj = Settings(store, project, cache_size, verbosity, as_json)
 
 
 def run() -> NoReturn:

@@ -32,6 +32,7 @@ _PATIENCE = 60.0
 def background(settings: Settings, command: list[str], mountpoint: str) -> Message:
     """Run a mounting command of artfs as a daemon; returns when its mount answers."""
     argv = ["--store", settings.store_url, "--project", "/".join(settings.project)]
+    argv += ["--cache-size", str(settings.store_options.cache_size)]
     log = settings.state / "log" / f"start-{os.getpid()}-{time.time_ns()}.err"
     try:
         return start_daemon([*argv, *command, "--foreground"], Path(mountpoint), log)

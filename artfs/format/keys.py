@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 from artfs.types import ArtifactKey
@@ -9,6 +10,8 @@ from artfs.types import ArtifactKey
 STORE = "artfs.json"
 PACKS = "packs/"
 PROJECTS = "projects/"
+
+_VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/[0-9]{10}\.json\Z")
 
 
 def pack(pack_id: bytes) -> str:
@@ -45,6 +48,11 @@ def versions(key: ArtifactKey) -> str:
 def version(key: ArtifactKey, number: int) -> str:
     """A version record; ten digits, so that key order is version order."""
     return f"{versions(key)}{number:010d}.json"
+
+
+def is_version(key: str) -> bool:
+    """Whether it is the key of a version record, which never changes."""
+    return _VERSION.match(key) is not None
 
 
 def deletion(key: ArtifactKey, number: int) -> str:

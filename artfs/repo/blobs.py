@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
 from cachetools import LRUCache
 
@@ -13,6 +15,8 @@ from artfs.format.node import Node
 from artfs.format.pack import BlobKind
 from artfs.store.base import ObjectReader, Store
 from artfs.types import BlobRef
+
+T = TypeVar("T")
 
 #: Open packs; each holds a file descriptor of a directory store.
 _OPEN_PACKS = 256
@@ -29,25 +33,49 @@ class Blobs:
         self._readers: _Readers = _Readers(maxsize=_OPEN_PACKS)
         self._nodes: LRUCache[bytes, Node] = LRUCache(maxsize=_NODES)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading may wait for a network: see `fetch`."""
+        return self._store.is_remote
+
     def read(self, ref: BlobRef) -> bytes:
         """A blob's raw bytes; waits for the store.
 
         Raises `Damaged`, `ObjectNotFound` (its pack is gone), `Unreachable`.
         """
-        return blob.decode(ref, self.reader(ref.pack).read(ref.offset, ref.stored))
+        return self._proved((ref,), lambda stored: blob.decode(ref, stored))
+
+    def _proved(self, refs: Sequence[BlobRef], decode: Callable[[bytes], T]) -> T:
+        """What `decode`, which proves it, makes of neighbours; of a damaged copy of them, none."""
+        (start, end), reader = _extent(refs), self.reader(refs[0].pack)
+        try:
+            return decode(reader.read(start, end - start))
+        except Damaged:
+            if not reader.distrust(start, end - start):
+                raise
+        return decode(reader.read(start, end - start))
 
     def read_cached(self, ref: BlobRef, patience: float = 0.0) -> bytes | None:
         """The same if it can be had without waiting, or within `patience` seconds, a fraction of a
         millisecond; else None. Raises `Damaged`."""
-        stored = self._stored_cached(ref.pack, ref.offset, ref.stored, patience)
-        return None if stored is None else blob.decode(ref, stored)
+        return self._proved_cached((ref,), lambda stored: blob.decode(ref, stored), patience)
 
-    def _stored_cached(
-        self, pack_id: bytes, offset: int, length: int, patience: float = 0.0
+    def _proved_cached(
+        self, refs: Sequence[BlobRef], decode: Callable[[bytes], bytes], patience: float = 0.0
     ) -> bytes | None:
-        with self._lock:
-            reader = self._readers.get(pack_id)
-        return None if reader is None else reader.read_cached(offset, length, patience)
+        reader = self.open_reader(refs[0].pack)
+        if reader is None:
+            return None
+        start, end = _extent(refs)
+        stored = reader.read_cached(start, end - start, patience)
+        if stored is None:
+            return None
+        try:
+            return decode(stored)
+        except Damaged:
+            if not reader.distrust(start, end - start):
+                raise
+            return None
 
     def span(self, refs: Sequence[BlobRef]) -> bytes:
         """The raw bytes of blobs that are neighbours in a pack, one after the other; waits for the
@@ -55,20 +83,26 @@ class Blobs:
 
         They are not put together again if they are stored as they are: at 1 GB/s every copy counts.
         """
-        start, end = _extent(refs)
-        return _raw(refs, self.reader(refs[0].pack).read(start, end - start))
+        return self._proved(refs, lambda stored: _raw(refs, stored))
 
     def span_cached(self, refs: Sequence[BlobRef]) -> bytes | None:
         """The same if it can be had without waiting, else None. Raises `Damaged`."""
+        return self._proved_cached(refs, lambda stored: _raw(refs, stored))
+
+    def fetch(self, refs: Sequence[BlobRef]) -> Future[None] | None:
+        """Have neighbours of a pack that is open brought here, as `ObjectReader.fetch`."""
+        reader = self.open_reader(refs[0].pack)
         start, end = _extent(refs)
-        stored = self._stored_cached(refs[0].pack, start, end - start)
-        return None if stored is None else _raw(refs, stored)
+        return None if reader is None else reader.fetch(start, end - start)
 
     def node(self, ref: BlobRef) -> Node:
         """A decoded manifest node; waits for the store. Raises as `read`."""
         with self._lock:
             found = self._nodes.get(ref.digest)
-        return found if found is not None else self._keep(ref, self.read(ref))
+        if found is not None:
+            return found
+        self.reader(ref.pack).expect_all()
+        return self._keep(ref, self.read(ref))
 
     def node_cached(self, ref: BlobRef) -> Node | None:
         """The same if it can be had without waiting, else None. Raises `Damaged`."""
@@ -87,8 +121,7 @@ class Blobs:
 
     def reader(self, pack_id: bytes) -> ObjectReader:
         """The reader of a pack. Raises `ObjectNotFound`, `Unreachable`."""
-        with self._lock:
-            reader = self._readers.get(pack_id)
+        reader = self.open_reader(pack_id)
         if reader is None:
             opened = self._store.reader(keys.pack(pack_id))
             with self._lock:
@@ -96,6 +129,11 @@ class Blobs:
             if reader is not opened:
                 opened.close()
         return reader
+
+    def open_reader(self, pack_id: bytes) -> ObjectReader | None:
+        """The reader of a pack that is open."""
+        with self._lock:
+            return self._readers.get(pack_id)
 
     def prefetch(self, ref: BlobRef, length: int) -> None:
         """Ask for `length` stored bytes from a blob on to be at hand soon. May wait briefly."""

@@ -12,6 +12,7 @@ from artfs.repo.blobs import Blobs
 from artfs.repo.catalog import Catalog
 from artfs.repo.known import KnownBlobs
 from artfs.store.base import Store
+from artfs.store.cached.store import CachedStore
 from artfs.store.location import open_store
 from artfs.store.options import StoreOptions
 from artfs.types import Entry
@@ -36,13 +37,15 @@ class Repository:
         create: bool = False,
         options: StoreOptions = StoreOptions(),  # noqa: B008  # frozen
     ) -> Repository:
-        """The repository at a URL; `cache` is a directory for what can be rebuilt.
+        """The repository at a URL; `cache` is a directory for what can be rebuilt. What is read
+        from a remote store is kept there.
 
         Raises `InvalidValue`, `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`.
         """
         store = open_store(url, create, options)
         try:
-            return cls(store, _store_record(store, create).id, cache)
+            store_id = _store_record(store, create).id
+            return cls(cached(store, store_id, cache, options), store_id, cache)
         except BaseException:
             store.close()
             raise
@@ -62,6 +65,16 @@ class Repository:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def cached(store: Store, store_id: str, cache: Path, options: StoreOptions) -> Store:
+    """A store with its cache, if reading from it waits for a network; else the store."""
+    if not store.is_remote:
+        return store
+    return CachedStore(
+        store, cache / store_id, keys.PACKS, keys.is_version,
+        size=options.cache_size, requests=options.s3.connections,
+    )  # fmt: skip
 
 
 def _store_record(store: Store, create: bool) -> StoreRecord:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from artfs.errors import ObjectNotFound
@@ -48,6 +49,24 @@ class ObjectReader(ABC):
     def prefetch(self, offset: int, length: int) -> None:
         """Ask for bytes to be at hand soon. A hint: returns early, fails silently."""
 
+    def fetch(self, offset: int, length: int) -> Future[None] | None:
+        """Have these bytes brought here, from a store for which one waits long; the future, which
+        may be cancelled, says when they are here, and fails as `read`.
+
+        None: they are here, or nothing can be done but to `read` them. Returns at once.
+        """
+        return None
+
+    def expect_all(self) -> None:  # noqa: B027  # most readers have nothing to do
+        """Say that most of the object will be asked for: worth fetching in large pieces."""
+
+    def distrust(self, offset: int, length: int) -> bool:
+        """Say that bytes which were read are not what they must be.
+
+        True if they came from a copy, which is given up: read them again. Returns at once.
+        """
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Release what the reader holds. Idempotent."""
@@ -83,6 +102,8 @@ class Store(ABC):
 
     refresh: float = 2.0
     """Seconds within which what others have stored is to show, where nobody says otherwise."""
+    #: Whether reading waits for a network, so that copies on the local disk are worth keeping.
+    is_remote = False
 
     @abstractmethod
     def get(self, key: str) -> bytes:
@@ -90,7 +111,8 @@ class Store(ABC):
 
     @abstractmethod
     def open(self, key: str) -> ObjectReader:
-        """A reader of an immutable object. Raises `ObjectNotFound`, `Unreachable`."""
+        """A reader of an immutable object. Raises `ObjectNotFound`, `Unreachable`; a store over a
+        network may leave that to the first `read`."""
 
     def reader(self, key: str) -> ObjectReader:
         """The same for an object that is taken to be there: where finding out would take a request

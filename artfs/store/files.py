@@ -38,6 +38,32 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
+def read_at_hand(fd: int, offset: int, length: int, patience: float = 0.0) -> bytes | None:
+    """Exactly these bytes of a file if the kernel has them, as `ObjectReader.read_cached`."""
+    if length > CACHED_READ_MAX:
+        return None
+    view = _scratch.at_least(length)
+    if _read_now(fd, view, offset):
+        return bytes(view)
+    if patience:
+        # Asking whether the bytes have come, again and again, never sleeps; and for a device
+        # that needs less time than waking a thread up does, it is the fastest way to wait.
+        end = time.perf_counter() + patience
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+        while time.perf_counter() < end:
+            if _read_now(fd, view, offset):
+                return bytes(view)
+    return None
+
+
+def _read_now(fd: int, view: memoryview, offset: int) -> bool:
+    try:
+        return os.preadv(fd, [view], offset, os.RWF_NOWAIT) == len(view)
+    except OSError:
+        return False
+
+
 class FileReader(ObjectReader):
     """One open descriptor. Must not be closed while another thread reads from it."""
 
@@ -71,28 +97,7 @@ class FileReader(ObjectReader):
 
     def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         length = min(length, self._size - offset)
-        if length <= 0:
-            return b""
-        if length > CACHED_READ_MAX:
-            return None
-        view = _scratch.at_least(length)
-        if self._read_now(view, offset):
-            return bytes(view)
-        if patience:
-            # Asking whether the bytes have come, again and again, never sleeps; and for a device
-            # that needs less time than waking a thread up does, it is the fastest way to wait.
-            end = time.perf_counter() + patience
-            self.prefetch(offset, length)
-            while time.perf_counter() < end:
-                if self._read_now(view, offset):
-                    return bytes(view)
-        return None
-
-    def _read_now(self, view: memoryview, offset: int) -> bool:
-        try:
-            return os.preadv(self._fd, [view], offset, os.RWF_NOWAIT) == len(view)
-        except OSError:
-            return False
+        return read_at_hand(self._fd, offset, length, patience) if length > 0 else b""
 
     def prefetch(self, offset: int, length: int) -> None:
         with contextlib.suppress(OSError):

@@ -31,7 +31,9 @@ class S3Options(msgspec.Struct, frozen=True):
 
 class StoreOptions(msgspec.Struct, frozen=True):
     """`s3`: how to reach buckets. `memory`: a directory for what was found out about servers; may
-    be lost at any time."""
+    be lost at any time. `cache_size`: bytes that the caches of all remote stores take together; 0
+    for no cache."""
 
     s3: S3Options = S3Options()
     memory: Path | None = None
+    cache_size: int = 20 << 30

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from artfs.store.base import Store
+from artfs.store.cached.store import CachedStore
 from artfs.store.directory import DirectoryStore
 from artfs.store.location import open_store
 from artfs.store.memory import MemoryStore
@@ -44,7 +45,17 @@ def _s3(request: pytest.FixtureRequest) -> StoreFactory:
     return StoreFactory(lambda: open_store(url), url)
 
 
-STORES = {"memory": _memory, "directory": _directory, "s3": _s3}
+def _cached(request: pytest.FixtureRequest) -> StoreFactory:
+    """With a cache that takes only a part of the larger objects."""
+    far, path = MemoryStore(), request.getfixturevalue("tmp_path") / "cache" / "id"
+
+    def open_cached() -> Store:
+        return CachedStore(far, path, "a/", lambda _: False, size=1 << 20, requests=4)
+
+    return StoreFactory(open_cached, None)
+
+
+STORES = {"memory": _memory, "directory": _directory, "s3": _s3, "cached": _cached}
 
 
 @pytest.fixture(params=STORES)

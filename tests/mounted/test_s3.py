@@ -53,9 +53,12 @@ def test_put_mount_draft_sync_umount(s3_home: str, tmp_path: Path) -> None:
         assert not (there / "v2" / "sub" / "deep" / "small").exists()
         with open(there / "v2" / "big", "rb") as big:
             big.seek((20 << 20) - 3)
-            assert big.read(13) == BIG[(20 << 20) - 3 : 20 << 20] + b"changed" + BIG[
-                (20 << 20) + 7 : (20 << 20) + 10
-            ]
+            assert (
+                big.read(13)
+                == BIG[(20 << 20) - 3 : 20 << 20]
+                + b"changed"
+                + BIG[(20 << 20) + 7 : (20 << 20) + 10]
+            )
 
     artfs("alias", "data:v1", "best")
     assert artfs("cat", "data:best", "new").stdout == "new\n"

@@ -25,6 +25,7 @@ from artfs.store.s3.writer import PARTS_AT_ONCE, S3Writer
 class S3Store(Store):
     """The objects below a prefix of a bucket. Making one asks the server nothing."""
 
+    is_remote = True
     refresh = 10.0  # each answer costs a request, and AWS wants to be paid for it
 
     def __init__(self, url: str, options: StoreOptions = StoreOptions()) -> None:  # noqa: B008  # frozen

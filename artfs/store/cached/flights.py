@@ -1,0 +1,208 @@
+"""What is being fetched: at most so many requests at once, those that somebody waits for first.
+
+Works for any number of readers; threads of its own carry the requests, come when there is something
+to do and go when there is not. Thread-safe; nothing here waits for a request.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+#: Places that requests ahead of need leave to those that somebody waits for.
+_RESERVED = 4
+#: One object has at most this part of all places: one that hangs must not stop the others.
+_PER_OBJECT = 2
+#: Seconds that a thread without work stays: starting one takes 0.1 ms, as much as a cached read.
+_LINGER = 5.0
+#: Bytes that may wait to be fetched ahead of need; what comes after them is forgotten.
+_AHEAD_MAX = 128 << 20
+
+URGENT, AHEAD = 0, 1
+
+
+class Source(Protocol):
+    """Whose blocks are fetched."""
+
+    def bring(self, first: int, stop: int) -> None:
+        """Fetch blocks and keep them. Raises `ArtfsError`."""
+
+    def landed(self, flight: Flight) -> None:
+        """A flight is over, however it ended."""
+
+
+class Arrival(Future[None]):
+    """Done when all blocks of one read are here; failed if one of them cannot be had. Whoever does
+    not want it any more cancels it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing = 0
+
+
+class Flight:
+    """Blocks [first, stop) that are fetched by one request."""
+
+    __slots__ = ("arrivals", "first", "priority", "source", "started", "stop")
+
+    def __init__(self, source: Source, first: int, stop: int, priority: int) -> None:
+        self.source = source
+        self.first = first
+        self.stop = stop
+        self.priority = priority
+        self.arrivals: list[Arrival] = []
+        self.started = False
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for it, or nobody ever did."""
+        return self.priority == AHEAD or not all(a.cancelled() for a in self.arrivals)
+
+
+class Flights:
+    """The queue. `lock` also guards what sources know of their flights."""
+
+    def __init__(self, limit: int, size: int, idle: Callable[[], None]) -> None:
+        """`limit` requests at once; a block has `size` bytes. `idle` is called by a thread that has
+        nothing to do."""
+        self.lock = threading.Lock()
+        self._limit = limit
+        self._size = size
+        self._idle = idle
+        self._work = threading.Condition(self.lock)
+        self._queue: list[tuple[int, int, Flight]] = []
+        self._order = itertools.count()
+        self._running: dict[Source, int] = {}
+        self._ahead = 0
+        self._ahead_bytes = 0
+        self._threads = 0
+        self._waiting = 0
+        self._closed = False
+
+    def add(self, flight: Flight) -> bool:
+        """Queue a flight; False if it is not worth it. The lock is held."""
+        if flight.priority == AHEAD:
+            length = (flight.stop - flight.first) * self._size
+            if self._closed or self._ahead_bytes + length > _AHEAD_MAX:
+                return False
+            self._ahead_bytes += length
+        heapq.heappush(self._queue, (flight.priority, next(self._order), flight))
+        self._call_thread()
+        return True
+
+    def hurry(self, flight: Flight) -> None:
+        """Somebody waits for a flight now. The lock is held."""
+        if flight.priority == AHEAD and not flight.started:
+            self._ahead_bytes -= (flight.stop - flight.first) * self._size
+            flight.priority = URGENT
+            heapq.heappush(self._queue, (URGENT, next(self._order), flight))
+            self._call_thread()
+
+    def _call_thread(self) -> None:
+        if self._waiting:
+            self._work.notify()
+        elif self._threads < self._limit:
+            self._threads += 1
+            threading.Thread(target=self._fly, name="artfs-fetch", daemon=True).start()
+
+    def _fly(self) -> None:
+        while (flight := self._next()) is not None:
+            failure: BaseException | None = None
+            try:
+                flight.source.bring(flight.first, flight.stop)
+            except BaseException as error:
+                failure = error
+            self._finish(flight, failure)
+            del flight
+
+    def _next(self) -> Flight | None:
+        """The flight to make; None if the thread is to end."""
+        with self.lock:
+            was_told = False
+            while (flight := self._pick()) is None:
+                if not self._running and not was_told:
+                    was_told = True
+                    self.lock.release()
+                    try:
+                        self._idle()
+                    finally:
+                        self.lock.acquire()
+                    continue  # something may have come meanwhile
+                self._waiting += 1
+                called = self._work.wait(_LINGER)
+                self._waiting -= 1
+                if not called and not self._queue:
+                    self._threads -= 1
+                    return None
+            return flight
+
+    def _pick(self) -> Flight | None:
+        """The first flight in the queue that may begin; those that nobody wants are dropped."""
+        passed: list[tuple[int, int, Flight]] = []
+        found = None
+        while self._queue and found is None:
+            item = heapq.heappop(self._queue)
+            priority, _, flight = item
+            if flight.started or priority != flight.priority:
+                continue  # it was hurried, and is in the queue twice
+            if not flight.is_wanted():
+                flight.source.landed(flight)
+            elif self._may_start(flight):
+                found = flight
+            else:
+                passed.append(item)
+        for item in passed:
+            heapq.heappush(self._queue, item)
+        if found is not None:
+            found.started = True
+            self._running[found.source] = self._running.get(found.source, 0) + 1
+            if found.priority == AHEAD:
+                self._ahead += 1
+                self._ahead_bytes -= (found.stop - found.first) * self._size
+        return found
+
+    def _may_start(self, flight: Flight) -> bool:
+        if self._running.get(flight.source, 0) >= max(1, self._limit // _PER_OBJECT):
+            return False
+        return flight.priority == URGENT or self._ahead < max(1, self._limit - _RESERVED)
+
+    def _finish(self, flight: Flight, failure: BaseException | None) -> None:
+        with self.lock:
+            left = self._running[flight.source] - 1
+            if left:
+                self._running[flight.source] = left
+            else:
+                del self._running[flight.source]
+            # `hurry` leaves a flight that has begun as it is, so this is what `_pick` counted.
+            self._ahead -= flight.priority == AHEAD
+            flight.source.landed(flight)
+            done = []
+            for arrival in flight.arrivals:
+                if arrival.missing:  # else another of its flights has failed
+                    arrival.missing = 0 if failure is not None else arrival.missing - 1
+                    if not arrival.missing:
+                        done.append(arrival)
+            if self._queue:
+                self._work.notify()
+        for arrival in done:
+            # Out of the lock: callbacks run here.
+            if arrival.set_running_or_notify_cancel():
+                if failure is not None:
+                    arrival.set_exception(failure)
+                else:
+                    arrival.set_result(None)
+
+    def close(self) -> None:
+        """Forget what is ahead of need. Threads end by themselves."""
+        with self.lock:
+            self._closed = True
+            urgent = [item for item in self._queue if item[2].priority == URGENT]
+            for _, _, flight in self._queue:
+                if flight.priority == AHEAD and not flight.started:
+                    flight.source.landed(flight)
+            self._queue = urgent
+            heapq.heapify(self._queue)
+            self._work.notify_all()
