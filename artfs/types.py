@@ -149,6 +149,21 @@ def check_tag(value: str) -> str:
     return value
 
 
+def check_distributed_id(value: str) -> str:
+    """The value itself if several writers may name the version so that they make together.
+
+    Raises `InvalidValue`.
+    """
+    what = "distributed_id"
+    if not isinstance(value, str):
+        raise InvalidValue(what, f"is a {type(value).__name__}, not text")
+    if not value or value in (".", "..") or not value.isprintable():
+        raise InvalidValue(f"{what} '{value}'", "is empty, reserved, or has control characters")
+    if len(quote(value, safe="")) > 250:
+        raise InvalidValue(f"{what} '{value[:20]}…'", "is longer than 250 bytes, percent-encoded")
+    return value
+
+
 def parse_version(text: str) -> int | None:
     """N if the text is `vN`, else None."""
     match = _VERSION.match(text)

@@ -164,7 +164,9 @@ def test_record_fields() -> None:
     """Every field of the records is explained, or shown with `root.` before it."""
     body = FORMAT["RECORDS"]
     for kind in (
-        record.StoreRecord, record.ArtifactRecord, record.VersionRecord, record.AliasRecord
+        record.StoreRecord, record.ArtifactRecord, record.VersionRecord, record.AliasRecord,
+        record.LabelsRecord, record.LinkRecord, record.SourceRecord, record.PartRecord,
+        record.FinishRecord,
     ):  # fmt: skip
         for field in kind.__struct_fields__:
             if field != "root":

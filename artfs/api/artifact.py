@@ -12,7 +12,7 @@ import msgspec
 
 from artfs.api import metadata as metadatas
 from artfs.api import paths
-from artfs.api.committing import Base, Wish, commit_wish
+from artfs.api.committing import Base, How, Wish, commit_wish
 from artfs.api.content import Content
 from artfs.api.current import current, current_place
 from artfs.api.labels import check_tags
@@ -222,10 +222,18 @@ class Artifact(Linkable, Valued):
     # Logging -------------------------------------------------------------------------------
 
     def log_in(
-        self, place: Place, aliases: Sequence[str], worker: Worker, *, tags: Sequence[str] = ()
+        self,
+        place: Place,
+        aliases: Sequence[str],
+        worker: Worker,
+        *,
+        tags: Sequence[str] = (),
+        how: How = commit_wish,
     ) -> Logging | None:
         """Begin to make this a version, as `Run.log_artifact` does; None if it is one, which then
-        gets the aliases and tags. Raises what is wrong with it, before anything is begun."""
+        gets the aliases and tags. Raises what is wrong with it, before anything is begun.
+
+        `how` does it; what returns no version leaves this finalized."""
         check_aliases(aliases)
         tags = check_tags(tags)
         with self._lock:
@@ -240,7 +248,7 @@ class Artifact(Linkable, Valued):
             self._tags += [tag for tag in tags if tag not in self._tags]
             content, wish = self._ready(place, [*self._aliases, *aliases])
             what = f"artifact '{self._name}'"
-            self._logging = Logging(what, worker.submit(self._commit, content, wish))
+            self._logging = Logging(what, worker.submit(self._commit, content, wish, how))
             return self._logging
 
     def _ready(self, place: Place, aliases: Sequence[str]) -> tuple[Content, Wish]:
@@ -255,18 +263,19 @@ class Artifact(Linkable, Valued):
                 "make the artifact after init(), or name the store in ARTFS_STORE",
             )
         content = self._contents(place)
-        key = self._key_in(place)
+        key = self.key_in(place)
         place.repository.catalog.check_type(key, self._type)
         self.finalize()
         assert self._finished is not None
         if self._wish is not None and self._wish.key == key:  # once more, and still one version
             aliases = [*self._wish.aliases, *aliases]
-            self._wish = msgspec.structs.replace(self._wish, aliases=aliases)
+            self._wish = msgspec.structs.replace(self._wish, labels=labels, aliases=aliases)
         else:
             self._wish = Wish(key, self._type, self._finished, labels, aliases, self._base)
         return content, self._wish
 
-    def _key_in(self, place: Place) -> ArtifactKey:
+    def key_in(self, place: Place) -> ArtifactKey:
+        """The artifact of a place whose version this is to be. Raises `InvalidValue`."""
         if self._base is None:
             return place.key(self._name)
         key = self._base.key
@@ -279,10 +288,12 @@ class Artifact(Linkable, Valued):
             )
         return key  # a draft becomes a version of what it was made from
 
-    def _commit(self, content: Content, wish: Wish) -> None:
+    def _commit(self, content: Content, wish: Wish, how: How) -> None:
         repository = content.writer.repository
         with content.lock:
-            done = commit_wish(repository, content.writer, wish)
+            done = how(repository, content.writer, wish)
+        if done is None:
+            return
         version = Version(repository, wish.key, wish.type, done.record)
         with self._lock:
             self._become(version)

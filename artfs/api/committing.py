@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -55,6 +56,13 @@ class Wish(msgspec.Struct, frozen=True):
     aliases: Sequence[str]
     base: Base | None
     commit_id: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
+    #: Others may try the same commit since this version was the newest; what they stored for it.
+    since: int | None = None
+    stored: int = 0
+
+
+#: Does something with what is to be logged; None where no version comes of it.
+How: TypeAlias = Callable[[Repository, PackWriter, Wish], Committed | None]
 
 
 def commit_wish(repository: Repository, writer: PackWriter, wish: Wish) -> Committed:
@@ -110,7 +118,8 @@ def _commit(
     return commit(
         repository, wish.key, root, writer, commit_id=wish.commit_id, base=base, parent=parent,
         type=wish.type, description=labels.description, metadata=labels.metadata,
-        tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases,
+        tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases, since=wish.since,
+        stored=wish.stored,
     )  # fmt: skip
 
 

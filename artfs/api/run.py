@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 from artfs.api import current
 from artfs.api.artifact import Artifact
+from artfs.api.committing import How, commit_wish
+from artfs.api.distributed import Sharing
 from artfs.api.place import Place, find_place
 from artfs.api.runsettings import Settings
 from artfs.api.underway import Logging
 from artfs.api.version import Version
 from artfs.errors import InvalidValue
 from artfs.repo.worker import Worker
-from artfs.types import check_name, parse_ref
+from artfs.types import check_distributed_id, check_name, parse_ref
 
 if TYPE_CHECKING:
     from artfs.api.values import Value  # loaded when one is added or got
@@ -84,7 +86,68 @@ class Run:
         """
         self._refuse_finished()
         artifact = self._artifact(artifact_or_path, name, type)
-        job = artifact.log_in(self.place, aliases or (), self._worker, tags=tags or ())
+        self._begin(artifact, aliases, tags or (), commit_wish)
+        return artifact
+
+    def upsert_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002  # the word of the contract
+        aliases: Sequence[str] | None = None,
+        distributed_id: str | None = None,
+    ) -> Artifact:
+        """Add an artifact to a version that several runs make, in the background, as
+        `log_artifact`. It is no version before one of them finishes it with `finish_artifact`.
+
+        The runs agree on `distributed_id`; the run's group, if it is not given. A run that adds
+        more than once adds to what it gave, and what it gave before under the same path goes: also
+        one that was killed and runs again, under the same `id`.
+        Raises as `log_artifact`; `InvalidValue` if there is neither a group nor an id, and if the
+        artifact is a version; `Conflict` if the version is finished.
+        """
+        sharing = self._sharing(distributed_id)
+        artifact = self._artifact(artifact_or_path, name, type)
+        sharing.require_open(self.place, artifact)
+        self._begin(artifact, aliases, (), sharing.add)
+        return artifact
+
+    def finish_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002  # the word of the contract
+        aliases: Sequence[str] | None = None,
+        distributed_id: str | None = None,
+    ) -> Artifact:
+        """Make the version that several runs have added to, with this artifact's files as well, in
+        the background, as `log_artifact`; the artifact then is that version.
+
+        Of several runs that finish it one makes the version, and all get it. After that nobody can
+        add to it. Raises as `upsert_artifact`; in `wait`, or when the run is left, also `Conflict`,
+        if two runs gave different content for one path (it can be finished once that is settled),
+        or if another has finished it without this artifact's files.
+        """
+        sharing = self._sharing(distributed_id)
+        artifact = self._artifact(artifact_or_path, name, type)
+        sharing.require_new(artifact)
+        self._begin(artifact, aliases, (), sharing.finish)
+        return artifact
+
+    def _sharing(self, distributed_id: str | None) -> Sharing:
+        self._refuse_finished()
+        agreed = self.group if distributed_id is None else distributed_id
+        if agreed is None:
+            raise InvalidValue(
+                "distributed_id", "is not given, and the run is in no group",
+                "init(group=...) is what all runs that add to the version agree on",
+            )  # fmt: skip
+        return Sharing(check_distributed_id(agreed), self.id)
+
+    def _begin(
+        self, artifact: Artifact, aliases: Sequence[str] | None, tags: Sequence[str], how: How
+    ) -> None:
+        job = artifact.log_in(self.place, aliases or (), self._worker, tags=tags, how=how)
         if job is not None:
             with self._lock:
                 self._underway = [one for one in self._underway if not one.has_succeeded]
@@ -92,7 +155,6 @@ class Run:
                 is_late = self._finished
             if is_late:  # finished by another thread meanwhile, which has not waited for this
                 job.wait()
-        return artifact
 
     def _artifact(
         self,

@@ -10,6 +10,7 @@ from artfs.types import ArtifactKey
 STORE = "artfs.json"
 PACKS = "packs/"
 PROJECTS = "projects/"
+PARTS = "parts/"
 
 _VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/[0-9]{10}\.json\Z")
 
@@ -85,6 +86,26 @@ def portfolio_of(link_key: str) -> ArtifactKey:
     """The portfolio in the key of a link's record."""
     entity, project_name, name = link_key.split("/")[-3:]
     return ArtifactKey(entity, project_name, name.removesuffix(".json"))
+
+
+def parts(distributed_id: str, key: ArtifactKey) -> str:
+    """Prefix of what several writers add to one version of an artifact."""
+    return f"{PARTS}{quote(distributed_id, safe='')}/{key.entity}/{key.project}/{key.name}/"
+
+
+def writers(distributed_id: str, key: ArtifactKey) -> str:
+    """Prefix of the writers' parts."""
+    return parts(distributed_id, key) + "writers/"
+
+
+def part(distributed_id: str, key: ArtifactKey, writer: str) -> str:
+    """One writer's part."""
+    return f"{writers(distributed_id, key)}{writer}.json"
+
+
+def finish(distributed_id: str, key: ArtifactKey) -> str:
+    """That nobody can add to the version any more."""
+    return parts(distributed_id, key) + "finish.json"
 
 
 def aliases(key: ArtifactKey) -> str:

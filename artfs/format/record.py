@@ -145,6 +145,33 @@ class LinkRecord(msgspec.Struct, frozen=True):
     version: int = -1
 
 
+class PartRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """`parts/…/writers/WRITER.json`: what one writer adds to a version. `follows`: `base` was the
+    newest version when the tree was begun."""
+
+    root: RootRecord
+    base: int = -1
+    follows: bool = False
+    type: str = ""
+    description: str = ""
+    metadata: dict[str, object] = {}
+    tags: list[str] = []
+    ttl: _Count = 0
+    aliases: list[str] = []
+    created: str = ""
+    stored: _Count = 0
+
+
+class FinishRecord(msgspec.Struct, frozen=True):
+    """`parts/…/finish.json`: the version is the one above `after` that has the commit id, if any;
+    its number is `version` once it is known."""
+
+    commit: str
+    after: int
+    run: str
+    version: int = -1
+
+
 def encode(record: msgspec.Struct) -> bytes:
     """The bytes of a record: JSON, one object, a line end."""
     return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"

@@ -45,6 +45,8 @@ def commit(
     tags: Sequence[str] = (),
     ttl: int = 0,
     aliases: Sequence[str] = (),
+    since: int | None = None,
+    stored: int = 0,
 ) -> Committed:
     """Make `root`, whose blobs are in `writer`, the next version of an artifact.
 
@@ -53,6 +55,8 @@ def commit(
     that is still the newest version (-1: unless there is none). `parent` is the version that this
     one was made from, where that is neither `base` nor the newest. Tags are also given to a version
     that has the content already, as aliases are, and so is `ttl`, in seconds, unless it is 0.
+    `since`: others may have tried this commit since that version was the newest; `stored`: bytes
+    that they stored for it.
     Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
     """
     for alias in aliases:
@@ -61,7 +65,8 @@ def commit(
     newest = catalog.newest_number(key)
     if newest >= 0:
         catalog.check_type(key, type)
-    done = _earlier_try(repository, key, commit_id, base, newest)
+    first = min(n for n in (since, base, newest) if n is not None) + 1
+    done = _earlier_try(repository, key, commit_id, range(first, newest + 1))
     if done is None:
         done = _unchanged(repository, key, root, commit_id, newest, base)
     if done is None:
@@ -71,7 +76,7 @@ def commit(
         made_from = next(n for n in (parent, base, newest) if n is not None)
         draft = VersionRecord(
             version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
-            description=description, metadata=dict(metadata or {}), stored=writer.stored,
+            description=description, metadata=dict(metadata or {}), stored=writer.stored + stored,
             tags=list(tags), ttl=ttl,
         )  # fmt: skip
         done = _record(repository, key, newest, draft, base)
@@ -83,10 +88,9 @@ def commit(
 
 
 def _earlier_try(
-    repository: Repository, key: ArtifactKey, commit_id: str, base: int | None, newest: int
+    repository: Repository, key: ArtifactKey, commit_id: str, numbers: range
 ) -> Committed | None:
-    first = newest + 1 if base is None else base + 1
-    for number in range(first, newest + 1):
+    for number in numbers:
         version = _version(repository, key, number)
         if version is not None and version.commit == commit_id:
             return Committed(number, True, version)

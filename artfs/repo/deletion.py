@@ -9,6 +9,7 @@ import msgspec
 from artfs.errors import Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format.node import DirInner, DirLeaf, ListInner, ListLeaf
 from artfs.format.record import VersionRecord
+from artfs.repo.distributed import part_roots
 from artfs.repo.links import links, unlink
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, BlobRef, Entry
@@ -90,6 +91,8 @@ def reclaimable(
         return Reclaimable(sum(version.stored for _, version in doomed), is_exact=False)
     reading.seen.clear()
     names = {(key, version.version) for key, version in doomed}
+    for root in part_roots(repository):
+        reading.walk(root, drop)
     for key in _artifacts(repository, [key for key, _ in doomed]):
         for number in reversed(repository.catalog.versions(key)):
             if not sizes or reading.is_spent:

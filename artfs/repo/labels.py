@@ -137,6 +137,6 @@ def expiry(version: VersionRecord, labels: Labels) -> datetime | None:
         raise Damaged(f"v{version.version}", f"has no time to expire ({error})") from None
 
 
-def now() -> str:
+def now(timespec: str = "seconds") -> str:
     """The time in UTC as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""What `Run.upsert_artifact` and `Run.finish_artifact` do with an artifact that is ready."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import msgspec
+
+from artfs.api.artifact import Artifact
+from artfs.api.committing import Base, Wish, commit_wish
+from artfs.api.place import Place
+from artfs.errors import Conflict, InvalidValue
+from artfs.format.record import FinishRecord, PartRecord, RootRecord
+from artfs.repo.commit import Committed
+from artfs.repo.distributed import Distributed, Gathered
+from artfs.repo.labels import now
+from artfs.repo.packing import PackWriter
+from artfs.repo.repository import Repository
+
+
+class Sharing(msgspec.Struct, frozen=True):
+    """One run's share in a version that several make, under the id that they have agreed on."""
+
+    distributed_id: str
+    run: str
+
+    def require_new(self, artifact: Artifact) -> None:
+        """Raises `InvalidValue` if the artifact is a version: there is nothing to add."""
+        if artifact.state != "PENDING":
+            raise InvalidValue(
+                f"artifact '{artifact.name}'", "is logged, and cannot be a part of another version",
+                "new_draft() begins a new one from it",
+            )  # fmt: skip
+
+    def require_open(self, place: Place, artifact: Artifact) -> None:
+        """The same, and `Conflict` if the version is finished."""
+        self.require_new(artifact)
+        Distributed(place.repository, artifact.key_in(place), self.distributed_id).require_open()
+
+    def add(self, repository: Repository, writer: PackWriter, wish: Wish) -> None:
+        """Make the artifact the run's part. Raises as `Distributed.add`."""
+        version = Distributed(repository, wish.key, self.distributed_id)
+        version.add(self.run, _part(writer, wish), writer)
+
+    def finish(self, repository: Repository, writer: PackWriter, wish: Wish) -> Committed:
+        """Make the version of all parts, that of this artifact among them.
+
+        Raises `Conflict`: parts that do not go together, or files of this artifact that are not in
+        the version, because another run has finished it without them.
+        """
+        version = Distributed(repository, wish.key, self.distributed_id)
+        part = _part(writer, wish)
+        writer.settle()  # what was built is to be read
+        finish = version.begun()
+        if finish is None or version.made(finish) is None:
+            version.put(self.run, part, writer)
+            finish = version.seal(self.run)
+        done = _made(repository, version, finish, wish)
+        if done is None:
+            with _open_again_on_failure(version, finish):
+                done = _make(repository, writer, wish, version, finish, self.run)
+        version.close(finish, done.version)
+        version.require_within(part, done.record)
+        return done
+
+
+def _make(
+    repository: Repository,
+    writer: PackWriter,
+    wish: Wish,
+    version: Distributed,
+    finish: FinishRecord,
+    last: str,
+) -> Committed:
+    gathered = version.gather(writer, last)
+    # Another may have finished it and begun to remove the parts: it noted its version before.
+    done = _made(repository, version, version.begun() or finish, wish)
+    return done or commit_wish(repository, writer, _wish(wish, finish, gathered))
+
+
+def _made(
+    repository: Repository, version: Distributed, finish: FinishRecord, wish: Wish
+) -> Committed | None:
+    made = version.made(finish)
+    if made is None:
+        return None
+    aliases = [*wish.aliases]
+    if finish.version < 0:  # whoever made it may have died before all aliases were set
+        aliases += version.aliases()
+    for alias in aliases:
+        repository.catalog.set_alias(wish.key, alias, made.version)
+    return Committed(made.version, made.commit == finish.commit, made)
+
+
+@contextlib.contextmanager
+def _open_again_on_failure(version: Distributed, finish: FinishRecord) -> Iterator[None]:
+    """What can be put right by whoever made a part must not find the version closed."""
+    try:
+        yield
+    except (Conflict, InvalidValue):
+        if version.made(finish) is None:
+            version.unseal(finish)
+        raise
+
+
+def _part(writer: PackWriter, wish: Wish) -> PartRecord:
+    base, labels = wish.base, wish.labels
+    return PartRecord(
+        root=RootRecord.of(wish.root), base=-1 if base is None else base.number,
+        follows=base is not None and base.is_latest, type=wish.type,
+        description=labels.description, metadata=labels.metadata, tags=labels.tags,
+        ttl=labels.ttl, aliases=list(wish.aliases), created=now("microseconds"),
+        stored=writer.stored,
+    )  # fmt: skip
+
+
+def _wish(wish: Wish, finish: FinishRecord, gathered: Gathered) -> Wish:
+    base = None
+    if gathered.follows or gathered.base >= 0:
+        base = Base(wish.key, gathered.base, gathered.below, gathered.follows)
+    return msgspec.structs.replace(
+        wish, root=gathered.root, labels=gathered.labels, aliases=gathered.aliases, base=base,
+        commit_id=finish.commit, since=finish.after, stored=gathered.stored,
+    )  # fmt: skip
