@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.faultproxy import FaultProxy
 from tests.support.mounts import (
     artfs,
     artfs_processes,
@@ -118,6 +119,16 @@ def s3(_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in _s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return _s3_server
+
+
+@pytest.fixture
+def s3_proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """As `s3`, by way of a proxy that counts requests and makes trouble. All faults must happen."""
+    with FaultProxy(s3.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+        missed = proxy.pending()
+    assert not missed, f"faults that never happened: {missed}"
 
 
 @pytest.fixture

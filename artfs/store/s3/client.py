@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.utils import determine_content_length
 
 from artfs.errors import InvalidValue
 from artfs.store.options import S3Options
 from artfs.store.s3.errors import refused
+
+_LARGE = 1 << 20
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -19,18 +23,30 @@ if TYPE_CHECKING:
 def connect(options: S3Options, url: str) -> S3Client:
     """A client; thread-safe. Raises `InvalidValue` for options that can never be right, and
     `Refused` where the AWS configuration cannot be read."""
+    if options.ca_bundle is not None and not Path(options.ca_bundle).is_file():
+        raise InvalidValue(f"CA bundle {options.ca_bundle}", "no such file")
     try:
         session = boto3.session.Session(profile_name=options.profile, region_name=options.region)
         if session.region_name is None:
             # Stores with an endpoint of their own seldom care; AWS says which one is right.
             session = boto3.session.Session(profile_name=options.profile, region_name="us-east-1")
-        return session.client(
+        client = session.client(
             "s3", endpoint_url=options.endpoint, verify=options.ca_bundle, config=_config(options)
         )
     except BotoCoreError as error:
         raise refused(url, error) from error
     except ValueError as error:  # an endpoint that is no URL
         raise InvalidValue(url, str(error)) from error
+    client.meta.events.register_last("before-call.s3", _send_small_bodies_at_once)
+    return client
+
+
+def _send_small_bodies_at_once(params: dict[str, Any], **_: object) -> None:
+    """botocore asks with `Expect: 100-continue` before it sends any body. That is a round trip, and
+    worth it only where sending in vain would take longer."""
+    headers = params["headers"]
+    if "Expect" in headers and (determine_content_length(params["body"]) or 0) < _LARGE:
+        del headers["Expect"]
 
 
 def _config(options: S3Options) -> Config:

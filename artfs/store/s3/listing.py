@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Servers that have no directories, so that what is listed as one has an object below it.
 _FLAT = frozenset({"AmazonS3"})
+#: Keys of one answer, the most that S3 gives.
+_PAGE = 1000
 
 
 def objects(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
@@ -77,7 +79,10 @@ def _pages(transfer: Transfer, prefix: str, delimiter: str) -> Iterator[ListObje
     below = location.name_prefix(prefix)
     pages = iter(
         transfer.client.get_paginator("list_objects_v2").paginate(
-            Bucket=location.bucket, Prefix=below, Delimiter=delimiter
+            Bucket=location.bucket,
+            Prefix=below,
+            Delimiter=delimiter,
+            PaginationConfig={"PageSize": _PAGE},
         )
     )
     while True:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from artfs.errors import ObjectNotFound, Unreachable
+from artfs.errors import ObjectNotFound, Refused, Unreachable
 from artfs.store.base import BytesLike, ObjectWriter
 from artfs.store.s3.errors import code_of, translated
 from artfs.store.s3.transfer import Transfer, checksum
@@ -147,8 +147,8 @@ class S3Writer(ObjectWriter):
             return
         self._open = False
         self._buffer = bytearray()
-        failures = [part.exception() for part in self._parts]
-        if not self._upload or any(isinstance(error, Unreachable) for error in failures):
+        failures = [part.exception() for part in self._parts]  # none is being sent any more
+        if not self._upload or any(map(_is_down, failures)):
             return  # asking a server that does not answer would only take time
         try:
             self._transfer.client.abort_multipart_upload(
@@ -160,6 +160,10 @@ class S3Writer(ObjectWriter):
     def _require_open(self) -> None:
         if not self._open:
             raise ValueError(f"the writer of {self._key} has failed or is finished")
+
+
+def _is_down(error: BaseException | None) -> bool:
+    return isinstance(error, Unreachable) and not isinstance(error, Refused)
 
 
 def sweep(transfer: Transfer) -> None:

@@ -1,0 +1,477 @@
+"""What is particular to S3: retries, lost answers, refusals, parts, listings, settings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from botocore.retries import standard
+
+from artfs import settings
+from artfs.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidValue,
+    Refused,
+    Unreachable,
+    Unsupported,
+)
+from artfs.store.options import S3Options, StoreOptions
+from artfs.store.s3 import listing, writer
+from artfs.store.s3.location import Location
+from artfs.store.s3.store import S3Store
+from tests.support.faultproxy import Fault, FaultProxy
+from tests.support.s3server import BUCKET, S3Server
+
+BIG = hashlib.shake_256(b"parts").digest(2 * writer.PART + 1000)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once: which there are is what counts here."""
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
+    monkeypatch.setattr("artfs.store.s3.transfer._FIRST_PAUSE", 0.0)
+
+
+def open_at(prefix: str = "", **options: object) -> S3Store:
+    url = f"s3://{BUCKET}/{prefix or secrets.token_hex(8)}"
+    values = S3Options(**{"attempts": 3, **options})  # type: ignore[arg-type]  # each has its type
+    return S3Store(url, StoreOptions(values))
+
+
+@pytest.fixture
+def store(s3_proxy: FaultProxy, request: pytest.FixtureRequest) -> Iterator[S3Store]:
+    """A store that has been written to, so that the server is known."""
+    trouble = (
+        request.node.callspec.params.get("trouble") if request.node.nodeid[-1] == "]" else None
+    )
+    hangs = isinstance(trouble, Fault) and trouble.what == "hang"
+    store = open_at(read_timeout=0.3 if hangs else 20.0)
+    store.check_writing()
+    store.put_if_absent("there", b"0123456789")
+    s3_proxy.reset()
+    yield store
+    store.close()
+
+
+TROUBLE = [
+    Fault("refuse"),
+    Fault("hang"),
+    Fault("cut answer"),
+    Fault("status", status=503, code="SlowDown"),
+    Fault("status", status=500, code="InternalError"),
+]
+
+
+def name_of(fault: Fault) -> str:
+    return f"{fault.what} {fault.status}"
+
+
+@pytest.mark.parametrize("trouble", TROUBLE, ids=name_of)
+def test_every_request_is_made_again(s3_proxy: FaultProxy, store: S3Store, trouble: Fault) -> None:
+    def fail() -> None:
+        s3_proxy.fail(trouble, times=1 if trouble.what == "hang" else 2)
+
+    fail()
+    assert store.get("there") == b"0123456789"
+    fail()
+    assert store.open("there").read(3, 4) == b"3456"
+    fail()
+    assert [o.key for o in store.list("")] == ["there"]
+    fail()
+    store.put_if_absent("new", b"x")
+    with pytest.raises(AlreadyExists):
+        store.put_if_absent("new", b"x")
+    fail()
+    revision = store.compare_and_set("record", b"1", None)
+    fail()
+    revision = store.compare_and_set("record", b"2", revision)
+    assert store.read_record("record") == (b"2", revision)
+    fail()
+    store.delete("new")
+    assert not store.exists("new")
+
+
+@pytest.mark.parametrize("trouble", TROUBLE, ids=name_of)
+def test_it_is_unreachable_in_the_end(s3_proxy: FaultProxy, store: S3Store, trouble: Fault) -> None:
+    s3_proxy.fail(trouble, times=3)
+    with pytest.raises(Unreachable) as caught:
+        store.get("there")
+    assert not isinstance(caught.value, Refused)
+    assert "there" in caught.value.what
+    assert s3_proxy.counts()["GET"] == 3
+
+
+def test_a_body_that_breaks_off_is_continued(s3_proxy: FaultProxy, store: S3Store) -> None:
+    data = hashlib.shake_256(b"body").digest(5 << 20)
+    store.put_if_absent("body", data)
+    s3_proxy.reset()
+    s3_proxy.fail(Fault("cut body", after=2 << 20), times=1)
+    s3_proxy.fail(Fault("cut body", after=1 << 20), times=1)
+    assert store.reader("body").read(100, (5 << 20) - 100) == data[100:]
+    assert s3_proxy.received() < 6 << 20
+    s3_proxy.fail(Fault("cut body", after=5), times=2)
+    assert store.get("body") == data
+    s3_proxy.fail(Fault("cut body", after=5), times=3)
+    with pytest.raises(Unreachable):
+        store.get("body")
+
+
+def test_own_write_is_known_again(s3_proxy: FaultProxy, store: S3Store) -> None:
+    s3_proxy.fail(Fault("cut answer", method="PUT"), times=1)
+    store.put_if_absent("one", b"same")
+    s3_proxy.fail(Fault("cut answer", method="PUT"), times=1)
+    revision = store.compare_and_set("two", b"1", None)
+    s3_proxy.fail(Fault("cut answer", method="PUT"), times=1)
+    revision = store.compare_and_set("two", b"2", revision)
+    assert store.read_record("two") == (b"2", revision)
+    store.check_writing()
+    store.delete_record("two", revision)
+
+
+def test_the_write_of_another_is_not_ours(s3_proxy: FaultProxy, store: S3Store) -> None:
+    """Also where it wrote the same bytes, and our first attempt got lost."""
+    store.put_if_absent("one", b"same")
+    s3_proxy.fail(Fault("refuse", method="PUT"), times=1)
+    with pytest.raises(AlreadyExists):
+        store.put_if_absent("one", b"same")
+    revision = store.compare_and_set("two", b"1", None)
+    store.compare_and_set("two", b"2", revision)
+    s3_proxy.fail(Fault("refuse", method="PUT"), times=1)
+    with pytest.raises(Conflict):
+        store.compare_and_set("two", b"2", revision)
+
+
+def test_deletion_whose_answer_got_lost(s3_proxy: FaultProxy, store: S3Store) -> None:
+    revision = store.compare_and_set("one", b"1", None)
+    store.delete_record("one", revision)
+    revision = store.compare_and_set("one", b"1", None)
+    s3_proxy.fail(Fault("cut answer", method="DELETE"), times=1)
+    store.delete_record("one", revision)
+    with pytest.raises(Conflict):
+        store.delete_record("one", revision)
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_racing_writes_on_aws(s3_proxy: FaultProxy, store: S3Store, code: str) -> None:
+    """AWS may answer 409 while another write is under way, and wants the request again."""
+    race = Fault("status", method="PUT", status=409, code=code)
+    s3_proxy.fail(race, times=2)
+    store.put_if_absent("one", b"1")
+    s3_proxy.fail(race, times=3)
+    with pytest.raises(Unreachable):
+        store.compare_and_set("two", b"2", None)
+
+
+REFUSALS = [
+    (403, "InvalidAccessKeyId", "does not know this access key"),
+    (403, "SignatureDoesNotMatch", "secret access key is wrong"),
+    (400, "ExpiredToken", "expired"),
+    (403, "AccessDenied", "access denied"),
+    (404, "NoSuchBucket", "no such bucket"),
+    (400, "AuthorizationHeaderMalformed", "the region is wrong; expecting 'eu-west-1'"),
+    (403, "RequestTimeTooSkewed", "clock is wrong"),
+    (403, "SomethingNew", "the server answers SomethingNew: the region is wrong"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "why"), REFUSALS, ids=[code for _, code, _ in REFUSALS])
+def test_refusals_are_said_at_once(
+    s3_proxy: FaultProxy, store: S3Store, status: int, code: str, why: str
+) -> None:
+    message = "the region is wrong; expecting 'eu-west-1'"
+    calls: list[Callable[[], object]] = [
+        lambda: store.get("there"),
+        lambda: store.info("there"),
+        lambda: store.open("there"),
+        lambda: store.reader("there").read(0, 1),
+        lambda: list(store.list("")),
+        lambda: store.list_names(""),
+        lambda: store.put_if_absent("new", b"x"),
+        lambda: store.compare_and_set("new", b"x", None),
+        lambda: store.delete("there"),
+    ]
+    s3_proxy.fail(Fault("status", status=status, code=code, message=message), times=len(calls))
+    for call in calls:
+        with pytest.raises(Refused, match=why):
+            call()
+    assert sum(s3_proxy.counts().values()) == len(calls)
+
+
+def test_real_refusals(s3: S3Server, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Refused, match="bucket 'no-such-bucket': no such bucket"):
+        S3Store("s3://no-such-bucket/x").get("there")
+    with pytest.raises(Refused, match="no such bucket"):
+        S3Store("s3://no-such-bucket/x").put_if_absent("new", b"x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(Refused, match="secret access key is wrong"):
+        open_at().get("there")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
+    with pytest.raises(Refused, match="does not know this access key"):
+        open_at().get("there")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(Refused, match="no credentials"):
+        open_at().get("there")
+    with pytest.raises(InvalidValue, match="nobody"):
+        open_at(profile="nobody")
+
+
+def ignoring(store: S3Store, *headers: str) -> S3Store:
+    """The store as on a server that does not look at these headers."""
+
+    def drop(params: dict[str, dict[str, str]], **_: object) -> None:
+        for header in headers:
+            params["headers"].pop(header, None)
+
+    store._client.meta.events.register_last("before-call.s3", drop)
+    return store
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_server_that_ignores_conditions_is_found_out(s3: S3Server, header: str) -> None:
+    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    bad = ignoring(S3Store(url), header)
+    writes: list[Callable[[], object]] = [
+        bad.check_writing,
+        lambda: bad.put_if_absent("a", b""),
+        lambda: bad.compare_and_set("a", b"", None),
+        lambda: bad.writer("a"),
+    ]
+    for write in writes:
+        with pytest.raises(Unsupported, match=f"in spite of {header}") as caught:
+            write()
+        assert caught.value.what == url
+    good = S3Store(url)
+    assert list(good.list("")) == []
+    good.put_if_absent("a", b"1")
+    assert bad.get("a") == b"1"
+
+
+def test_server_that_ignores_conditions_of_deletions(s3: S3Server) -> None:
+    store = open_at()
+
+    def drop(model: object, params: dict[str, dict[str, str]], **_: object) -> None:
+        if getattr(model, "name", "") == "DeleteObject":
+            params["headers"].pop("If-Match", None)
+
+    store._client.meta.events.register_last("before-call.s3", drop)
+    revision = store.compare_and_set("a", b"1", None)
+    with pytest.raises(Unsupported, match="deletes objects in spite of If-Match"):
+        store.delete_record("a", revision)
+    assert store.get("a") == b"1"
+
+
+def test_what_was_found_out_is_remembered(s3_proxy: FaultProxy, tmp_path: Path) -> None:
+    url = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    options = StoreOptions(memory=tmp_path / "memory")
+    S3Store(url, options).check_writing()
+    s3_proxy.reset()
+    store = S3Store(url, options)
+    store.put_if_absent("a", b"")
+    store.put_if_absent("b", b"")
+    assert s3_proxy.counts() == {"PUT": 2}
+    for mark in (tmp_path / "memory").iterdir():
+        os.utime(mark, (0, 0))
+    S3Store(url, options).check_writing()
+    assert s3_proxy.counts()["PUT"] > 2
+
+
+# Uploads
+
+
+def upload(store: S3Store, key: str, data: bytes) -> None:
+    writer = store.writer(key)
+    for at in range(0, len(data), 3 << 20):
+        writer.write([data[at : at + (3 << 20)]])
+    writer.commit()
+
+
+def unfinished(store: S3Store) -> list[str]:
+    found = store._client.list_multipart_uploads(Bucket=BUCKET)
+    prefix = store._transfer.location.prefix
+    return [u["Key"] for u in found.get("Uploads", ()) if u["Key"].startswith(prefix)]
+
+
+def parts(proxy: FaultProxy) -> list[str]:
+    return [r.target.partition("partNumber=")[2][0] for r in proxy.requests() if r.method == "PUT"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Fault("refuse"), Fault("cut answer"), Fault("status", status=400, code="BadDigest")],
+    ids=name_of,
+)
+def test_a_part_that_fails_is_sent_again_alone(
+    s3_proxy: FaultProxy, store: S3Store, trouble: Fault
+) -> None:
+    trouble = replace(trouble, method="PUT", holds="partNumber=2")
+    s3_proxy.fail(trouble, times=2)
+    upload(store, "packs/aa/big", BIG)
+    assert store.get("packs/aa/big") == BIG
+    assert sorted(parts(s3_proxy)) == ["1", "2", "2", "2", "3"]
+    assert unfinished(store) == []
+
+
+def test_uploads_carry_checksums(store: S3Store) -> None:
+    store.put_if_absent("small", b"small")
+    upload(store, "big", BIG)
+    digest = hashlib.sha256(b"small").digest()
+    for key, expected in (("small", base64.b64encode(digest).decode()), ("big", None)):
+        head = store._client.head_object(**store._transfer.where(key), ChecksumMode="ENABLED")
+        assert head["ChecksumSHA256"] == expected or (expected is None and head["ChecksumSHA256"])
+
+
+def test_upload_that_fails_leaves_nothing(s3_proxy: FaultProxy, store: S3Store) -> None:
+    denied = Fault("status", method="PUT", holds="partNumber=2", status=403, code="AccessDenied")
+    s3_proxy.fail(denied, times=1)
+    with pytest.raises(Refused):
+        upload(store, "big", BIG)
+    assert unfinished(store) == []
+    writer = store.writer("big")
+    writer.write([BIG])
+    assert len(unfinished(store)) == 1
+    writer.abort()
+    writer.abort()
+    assert unfinished(store) == []
+    with pytest.raises(ValueError, match="big"):
+        writer.write([b""])
+    assert not store.exists("big")
+
+
+def test_upload_to_a_server_that_goes_away(s3_proxy: FaultProxy, store: S3Store) -> None:
+    writer = store.writer("big")
+    writer.write([BIG])
+    s3_proxy.down()
+    with pytest.raises(Unreachable):
+        writer.commit()
+    s3_proxy.up()
+    assert not store.exists("big")
+    upload(store, "big", BIG)
+    assert len(unfinished(store)) == 1  # `sweep` has it when it is a week old
+
+
+def test_completion_whose_answer_got_lost(s3_proxy: FaultProxy, store: S3Store) -> None:
+    s3_proxy.fail(Fault("cut answer", method="POST", holds="uploadId="), times=1)
+    upload(store, "big", BIG)
+    assert store.get("big") == BIG
+
+
+def test_old_unfinished_uploads_are_dropped(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = secrets.token_hex(8)
+    unfinished_writer = open_at(prefix).writer("big")
+    unfinished_writer.write([BIG])
+    store = open_at(prefix)
+    store.check_writing()
+    assert len(unfinished(store)) == 1
+    monkeypatch.setattr(writer, "_STALE", timedelta(seconds=-60))
+    store = open_at(prefix)
+    store.check_writing()
+    assert unfinished(store) == []
+
+
+# Listings
+
+
+def test_listing_of_more_than_a_page(s3: S3Server) -> None:
+    store = open_at()
+    names = [f"packs/{n % 7:02}/{n:04}" for n in range(1050)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: store.put_if_absent(name, b""), names))
+    assert [o.key for o in store.list("packs/")] == sorted(names)
+    assert store.list_names("packs/") == [f"{n:02}" for n in range(7)]
+    assert store.list_names("packs/03/") == [n[-4:] for n in sorted(names) if "/03/" in n]
+
+
+def test_listings_are_sorted_across_pages(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS lists o/a/b before o/a-, and pages end anywhere."""
+    monkeypatch.setattr(listing, "_PAGE", 2)
+    names = ["o/a/b", "o/a/c", "o/a/d-/x", "o/a/d/x", "o/a-/a", "o/a-/b", "o/a.x", "o/a0", "o/b"]
+    for name in names:
+        store.put_if_absent(name, b"")
+    assert [o.key for o in store.list("o/")] == sorted(names)
+    assert [o.key for o in store.list("")] == [*sorted(names), "there"]
+    assert store.list_names("o/") == ["a", "a-", "a.x", "a0", "b"]
+
+
+def test_what_is_no_key_is_passed_over(store: S3Store) -> None:
+    """Directory markers, and what other programs put below the prefix."""
+    prefix = store._transfer.location.prefix
+    for name in ("folder/", "folder/empty/", ".tmp/x", "ä"):
+        store._client.put_object(Bucket=BUCKET, Key=prefix + name, Body=b"")
+    assert [o.key for o in store.list("")] == ["there"]
+    assert store.list_names("") == ["there"]
+    assert store.list_names("folder/") == []
+
+
+# Where it is, and how it is reached
+
+
+def test_locations() -> None:
+    assert Location.parse("s3://bucket") == Location("bucket", "")
+    assert Location.parse("S3://bucket/a%20b/c/") == Location("bucket", "a b/c/")
+    assert Location.parse("s3://bucket/a/b").url == "s3://bucket/a/b"
+    assert Location.parse("s3://bucket/").url == "s3://bucket"
+    for bad in ("s3://", "s3://Bucket/x", "s3://b", "s3://bucket/a//b", "s3://bucket/../x",
+                "s3://bucket/" + "x" * 300, "s3://bucket/.tmp"):  # fmt: skip
+        with pytest.raises(InvalidValue):
+            Location.parse(bad)
+
+
+def url_of(**options: object) -> str:
+    store = open_at("prefix", **options)
+    return store._client.generate_presigned_url("get_object", store._transfer.where("key"))
+
+
+def test_how_the_bucket_is_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{s3.endpoint}/{BUCKET}/prefix/key"
+    assert url_of().startswith(path)
+    assert url_of(endpoint="http://s3.example").startswith(f"http://s3.example/{BUCKET}/prefix")
+    virtual = url_of(endpoint="http://s3.example", path_style=False)
+    assert virtual.startswith(f"http://{BUCKET}.s3.example/prefix/key")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    aws = url_of(region="eu-west-1")
+    assert aws.startswith(f"https://{BUCKET}.s3.")
+    assert url_of(path_style=True).startswith(f"https://s3.amazonaws.com/{BUCKET}/prefix/key")
+
+
+def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = home / "config" / "artfs" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(
+        's3_endpoint = "http://one"\ns3_region = "mars-1"\ns3_path_style = false\n'
+        "s3_connect_timeout = 1.5\ns3_attempts = 7\n"
+    )
+    monkeypatch.setenv("ARTFS_S3_ENDPOINT", "http://two")
+    monkeypatch.setenv("ARTFS_S3_READ_TIMEOUT", "2")
+    monkeypatch.setenv("ARTFS_S3_CONNECTIONS", "5")
+    monkeypatch.setenv("ARTFS_S3_CA_BUNDLE", "/ca.pem")
+    monkeypatch.setenv("ARTFS_S3_PROXY", "http://proxy:1")
+    monkeypatch.setenv("ARTFS_S3_PROFILE", "p")
+    assert settings.load().options == StoreOptions(
+        S3Options("http://two", "mars-1", "p", False, "/ca.pem", "http://proxy:1", 1.5, 2.0, 7, 5),
+        home / "cache" / "artfs" / "servers",
+    )
+    for name, bad in (("ATTEMPTS", "0"), ("ATTEMPTS", "x"), ("READ_TIMEOUT", "-1"),
+                      ("PATH_STYLE", "maybe")):  # fmt: skip
+        monkeypatch.setenv(f"ARTFS_S3_{name}", bad)
+        with pytest.raises(InvalidValue, match=f"s3_{name.lower()}"):
+            settings.load()
+        monkeypatch.delenv(f"ARTFS_S3_{name}")
+
+
+def test_proxy_ca_and_bad_endpoint(s3: S3Server) -> None:
+    config = vars(open_at(proxy="http://proxy:1", connections=3)._client.meta.config)
+    assert config["proxies"] == dict.fromkeys(("http", "https"), "http://proxy:1")
+    assert config["max_pool_connections"] == 3
+    with pytest.raises(InvalidValue, match="/no-such: no such file"):
+        open_at(ca_bundle="/no-such")
+    with pytest.raises(InvalidValue, match="endpoint"):
+        open_at(endpoint="no url")
