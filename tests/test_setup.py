@@ -68,7 +68,7 @@ PACKAGES = {
     "python3-dev": {"Python.h": ""},
 }  # fmt: skip
 INSTALL = "apt-get install -qy --no-install-recommends"
-PIP = ["pip install .[test,demo,dev]", "pip install .[wandb]"]
+PIP = ["pip install .[test,demo,dev]", "pip install .[wandb]", "pip install .[ray]"]
 
 
 class Machine:
@@ -191,15 +191,18 @@ def test_an_apt_get_that_fails_does_not_stop_what_needs_nothing_of_it(tmp_path: 
     done = machine.run()
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1] == "setup: apt-get failed; perhaps missing: git"
-    assert machine.logged[-2:] == PIP
+    assert machine.logged[-len(PIP) :] == PIP
 
 
-def test_an_index_without_wandb(tmp_path: Path) -> None:
-    """It is only compared with; all else must be there."""
+@pytest.mark.parametrize(
+    ("name", "tests"), [("wandb", "that compare with it"), ("ray", "that run on it")]
+)
+def test_an_index_without_what_only_tests_need(tmp_path: Path, name: str, tests: str) -> None:
+    """Those are skipped; all else must be there."""
     machine = Machine(tmp_path)
-    done = machine.run(index_lacks="wandb")
+    done = machine.run(index_lacks=name)
     assert (done.returncode, machine.logged) == (0, PIP)
-    assert done.stderr == "setup: wandb is not to be had: tests that compare with it are skipped\n"
+    assert done.stderr == f"setup: {name} is not to be had: tests {tests} are skipped\n"
     assert Machine(tmp_path / "other").run(index_lacks="test,demo,dev").returncode != 0
 
 
@@ -218,7 +221,7 @@ def test_a_venv_that_was_left_half_made(tmp_path: Path) -> None:
     assert machine.run(uid=1000).returncode != 0
     assert (machine.tree / ".venv" / "bin" / "python").exists()
     assert machine.run(uid=0).returncode == 0
-    assert machine.logged[-2:] == PIP
+    assert machine.logged[-len(PIP) :] == PIP
 
 
 def test_no_fuse_is_one_line(tmp_path: Path) -> None:

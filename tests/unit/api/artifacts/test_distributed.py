@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -239,33 +238,3 @@ def test_a_directory_or_file_by_its_path() -> None:
         run.upsert_artifact("images", name="data", type="dataset")
         run.finish_artifact("model.h5", name="data", type="dataset")
     assert sorted(stored("data")) == ["cat.png", "dog.png", "model.h5"]
-
-
-def _write(number: int) -> None:
-    with wandb.init(group="race") as run:
-        run.upsert_artifact(made("data", **{f"parts/{number}": f"{number}", "same": "s"}))
-
-
-def _finish(queue: multiprocessing.Queue[str]) -> None:
-    with wandb.init(group="race") as run:
-        done = run.finish_artifact(made(index="all"))
-    queue.put(done.version)
-
-
-def test_racing_processes_make_one_version() -> None:
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_write, args=(n,)) for n in range(8)]
-    queue: multiprocessing.Queue[str] = context.Queue()
-    finishers = [context.Process(target=_finish, args=(queue,)) for _ in range(4)]
-    for processes in (writers, finishers):
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert [process.exitcode for process in processes] == [0] * len(processes)
-    assert [queue.get() for _ in finishers] == ["v0"] * 4
-    assert versions("data") == [0]
-    assert stored("data") == {
-        "parts": None, "same": b"s", "index": b"all",
-        **{f"parts/{n}": f"{n}".encode() for n in range(8)},
-    }  # fmt: skip

@@ -31,8 +31,7 @@ _DECORATOR = "@contextlib.contextmanager\n"
 
 #: By what is in them: samples that are run by other tests.
 ELSEWHERE = {
-    "ray.init()": "needs Ray",
-    "distributed_id": "distributed versions",
+    "ray.init()": "test_stores.py has Ray",
     "add_reference": "needs servers",
 }
 
