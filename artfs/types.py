@@ -91,6 +91,17 @@ class ArtifactKey(msgspec.Struct, frozen=True, order=True):
         return self.name
 
 
+class RunKey(msgspec.Struct, frozen=True, order=True):
+    """A run's full name inside a store; the string of it is ENTITY/PROJECT/ID."""
+
+    entity: str
+    project: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/{self.id}"
+
+
 class Ref(msgspec.Struct, frozen=True):
     """How a person names a version: an alias or `vN` in `selector`, or a digest prefix."""
 
@@ -181,6 +192,13 @@ def parse_artifact(text: str, project: tuple[str, str]) -> ArtifactKey:
     where, slash, name = text.rpartition("/")
     entity, project_name = parse_project(where) if slash else project
     return ArtifactKey(entity, project_name, check_name(name))
+
+
+def parse_run(text: str, project: tuple[str, str]) -> RunKey:
+    """The key of `[[ENTITY/]PROJECT/]ID`. Raises `InvalidValue`."""
+    where, slash, run_id = text.rpartition("/")
+    entity, project_name = parse_project(where) if slash else project
+    return RunKey(entity, project_name, check_name(run_id, "run id"))
 
 
 def parse_ref(text: str, project: tuple[str, str]) -> Ref:

@@ -14,7 +14,7 @@ import pytest
 
 from artfs.cli import exits
 from artfs.cli.app import cli
-from artfs.format import build, node, pack, record
+from artfs.format import build, node, pack, record, runs
 from artfs.repo import chunking, known
 from artfs.types import BlobRef
 from tests.support.manual import ROOT, plain, sections, sentences
@@ -167,6 +167,7 @@ def test_record_fields() -> None:
         record.StoreRecord, record.ArtifactRecord, record.VersionRecord, record.AliasRecord,
         record.LabelsRecord, record.LinkRecord, record.SourceRecord, record.PartRecord,
         record.FinishRecord,
+        runs.RunRecord, runs.Input, runs.Output, runs.UseRecord,
     ):  # fmt: skip
         for field in kind.__struct_fields__:
             if field != "root":

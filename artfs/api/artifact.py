@@ -20,6 +20,7 @@ from artfs.api.links import Linkable
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
 from artfs.api.place import Place, find_place
 from artfs.api.runsettings import Settings
+from artfs.api.traced import Traced
 from artfs.api.underway import Logging
 from artfs.api.valued import Valued
 from artfs.api.version import Version, check_aliases
@@ -29,6 +30,7 @@ from artfs.repo.editing import empty_directory
 from artfs.repo.export import Export
 from artfs.repo.matching import prune, verify
 from artfs.repo.reading import drive
+from artfs.repo.recording import Recorder
 from artfs.repo.worker import Worker
 from artfs.types import ArtifactKey, Entry
 
@@ -36,7 +38,7 @@ from artfs.types import ArtifactKey, Entry
 EMPTY = empty_directory()
 
 
-class Artifact(Linkable, Valued):
+class Artifact(Linkable, Traced, Valued):
     """A named and typed set of files.
 
     One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
@@ -226,6 +228,7 @@ class Artifact(Linkable, Valued):
         place: Place,
         aliases: Sequence[str],
         worker: Worker,
+        recorder: Recorder,
         *,
         tags: Sequence[str] = (),
         how: How = commit_wish,
@@ -247,8 +250,9 @@ class Artifact(Linkable, Valued):
                 raise Conflict(f"artifact '{self._name}'", "is being logged", "wait() for it")
             self._tags += [tag for tag in tags if tag not in self._tags]
             content, wish = self._ready(place, [*self._aliases, *aliases])
-            what = f"artifact '{self._name}'"
-            self._logging = Logging(what, worker.submit(self._commit, content, wish, how))
+            wish = msgspec.structs.replace(wish, run=str(recorder.key))
+            job = worker.submit(self._commit, content, wish, how, worker, recorder)
+            self._logging = Logging(f"artifact '{self._name}'", job)
             return self._logging
 
     def _ready(self, place: Place, aliases: Sequence[str]) -> tuple[Content, Wish]:
@@ -288,8 +292,11 @@ class Artifact(Linkable, Valued):
             )
         return key  # a draft becomes a version of what it was made from
 
-    def _commit(self, content: Content, wish: Wish, how: How) -> None:
+    def _commit(
+        self, content: Content, wish: Wish, how: How, worker: Worker, recorder: Recorder
+    ) -> None:
         repository = content.writer.repository
+        recorder.begin()
         with content.lock:
             done = how(repository, content.writer, wish)
         if done is None:
@@ -300,6 +307,8 @@ class Artifact(Linkable, Valued):
             self._content = None
             self._written = {}
         content.close()
+        recorder.made(wish.key, done.record, done.changed)
+        recorder.flush(lambda: worker.has_waiting)
 
     def fill_in(self, place: Place) -> None:
         """Let the files go to a place; nothing is added yet."""

@@ -47,7 +47,7 @@ class Base(msgspec.Struct, frozen=True):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What is to be logged. `commit_id` stays the same in every try."""
+    """What is to be logged, by which run. `commit_id` stays the same in every try."""
 
     key: ArtifactKey
     type: str
@@ -55,6 +55,7 @@ class Wish(msgspec.Struct, frozen=True):
     labels: Labels
     aliases: Sequence[str]
     base: Base | None
+    run: str = ""
     commit_id: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
     #: Others may try the same commit since this version was the newest; what they stored for it.
     since: int | None = None
@@ -119,7 +120,7 @@ def _commit(
         repository, wish.key, root, writer, commit_id=wish.commit_id, base=base, parent=parent,
         type=wish.type, description=labels.description, metadata=labels.metadata,
         tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases, since=wish.since,
-        stored=wish.stored,
+        stored=wish.stored, run=wish.run,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Sequence
 from types import TracebackType
@@ -17,12 +18,14 @@ from artfs.api.artifact import Artifact
 from artfs.api.committing import How, commit_wish
 from artfs.api.distributed import Sharing
 from artfs.api.place import Place, find_place
+from artfs.api.recorded import RecordedRun
 from artfs.api.runsettings import Settings
 from artfs.api.underway import Logging
 from artfs.api.version import Version
 from artfs.errors import InvalidValue
+from artfs.repo.recording import Recorder
 from artfs.repo.worker import Worker
-from artfs.types import check_distributed_id, check_name, parse_ref
+from artfs.types import RunKey, check_distributed_id, check_name, parse_ref, parse_run
 
 if TYPE_CHECKING:
     from artfs.api.values import Value  # loaded when one is added or got
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 class Run:
     """A run; a context manager, at whose end everything it logs is logged.
 
+    What it uses and makes is recorded in the store, with the program's command line; of a run that
+    uses and makes nothing, nothing is. A run with an `id` that is there already goes on.
     `id`, `name`, `entity`, `project`, `job_type`, `group`. Thread-safe.
     """
 
@@ -46,12 +51,16 @@ class Run:
         id: str | None = None,  # noqa: A002  # the word of the contract
     ) -> None:
         self.place = place
-        self.id = check_name(id, "run id") if id is not None else secrets.token_hex(4)
+        self.id = check_name(id, "run id") if id is not None else secrets.token_hex(6)
         self.name = name or self.id
         self.job_type = job_type
         self.group = group
         self._lock = threading.Lock()
         self._worker = Worker("artfs-log")
+        self._recorder = Recorder(
+            place.repository.runs, RunKey(place.entity, place.project, self.id), name=self.name,
+            group=group or "", job_type=job_type or "", command=sys.orig_argv,
+        )  # fmt: skip
         self._underway: list[Logging] = []
         self._used: list[Artifact] = []
         self._finished = False
@@ -147,7 +156,9 @@ class Run:
     def _begin(
         self, artifact: Artifact, aliases: Sequence[str] | None, tags: Sequence[str], how: How
     ) -> None:
-        job = artifact.log_in(self.place, aliases or (), self._worker, tags=tags, how=how)
+        job = artifact.log_in(
+            self.place, aliases or (), self._worker, self._recorder, tags=tags, how=how
+        )
         if job is not None:
             with self._lock:
                 self._underway = [one for one in self._underway if not one.has_succeeded]
@@ -202,6 +213,8 @@ class Run:
             artifact = find_version(self.place, artifact_or_name, type, use_as)
         with self._lock:
             self._used.append(artifact)
+        artifact.note_use(self._recorder)
+        self._worker.submit(self._recorder.flush)
         return artifact
 
     def get(self, name: str) -> Value | None:
@@ -225,16 +238,19 @@ class Run:
             self.log_artifact(artifact)
         return artifact.wait().link(target_path, aliases)
 
-    def finish(self) -> None:
-        """Wait for all that is being logged, and end the run. Idempotent.
+    def finish(self, exit_code: int | None = 0) -> None:
+        """Wait for all that is being logged, and end the run with an exit status: 0 it has done
+        what it was to do, None nobody knows. Idempotent.
 
         Raises what failed first, unless `wait` has raised it already; notes name what else failed.
         """
         with self._lock:
-            self._finished = True
+            first, self._finished = not self._finished, True
             underway, self._underway = self._underway, []
         try:
             failures = [one for one in (each.untold_failure() for each in underway) if one]
+            if first:
+                self._recorder.end(1 if failures and not exit_code else exit_code)
         finally:
             current.end(self)
         if failures:
@@ -256,11 +272,18 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self.finish()
+            self.finish(_exit_code(error))
         except Exception as failure:
             if error is None:
                 raise
             error.add_note(f"and logging failed: {failure}")  # the block's own error is the news
+
+
+def _exit_code(error: BaseException | None) -> int:
+    """What a program that an exception ends exits with."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return int(error is not None)
 
 
 def init(
@@ -312,11 +335,11 @@ def use_artifact(
     return _current().use_artifact(artifact_or_name, type, use_as)
 
 
-def finish() -> None:
+def finish(exit_code: int | None = 0) -> None:
     """`Run.finish` of the current run, if there is one."""
     run = current.current()
     if run is not None:
-        run.finish()
+        run.finish(exit_code)
 
 
 def _current() -> Run:
@@ -346,6 +369,19 @@ class Api:
         """
         return find_version(self._place, name, type)
 
+    def run(self, path: str) -> RecordedRun:
+        """A run that is recorded, by `[[ENTITY/]PROJECT/]ID`. Raises `NotFound`, `InvalidValue`."""
+        place = self._place
+        found = RecordedRun(place.repository, parse_run(path, (place.entity, place.project)))
+        _ = found.created_at  # it is there
+        return found
+
+    def runs(self, path: str | None = None) -> list[RecordedRun]:
+        """The recorded runs of a project, `[ENTITY/]PROJECT`, by id."""
+        place = self._place.in_project(path)
+        found = place.repository.runs.list(place.entity, place.project)
+        return [RecordedRun(place.repository, key) for key in found]
+
 
 def find_version(
     place: Place, name: str, type_: str | None = None, use_as: str | None = None
@@ -357,9 +393,10 @@ def find_version(
 
 @atexit.register
 def _report() -> None:
-    """Tell of what failed in runs that nobody finished; their commits are done by now."""
+    """End the runs that nobody finished, and tell of what failed; their commits are done by now."""
+    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
     for run in current.runs():
         try:
-            run.finish()
+            run.finish(1 if failed else None)  # what sys.exit was called with cannot be known
         except Exception as error:
             log.error("run %s: %s", run.name, error)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-from artfs.types import ArtifactKey
+from artfs.types import ArtifactKey, RunKey
 
 STORE = "artfs.json"
 PACKS = "packs/"
 PROJECTS = "projects/"
 PARTS = "parts/"
+RUNS = "runs/"
 
 _VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/[0-9]{10}\.json\Z")
 
@@ -121,3 +122,39 @@ def alias(key: ArtifactKey, name: str) -> str:
 def alias_of(file_name: str) -> str:
     """The alias in the last component of an alias record's key."""
     return unquote(file_name.removesuffix(".json"))
+
+
+def uses(key: ArtifactKey, number: int) -> str:
+    """Prefix of the marks of the runs that used a version."""
+    return f"{artifact(key)}uses/{number:010d}/"
+
+
+def use(key: ArtifactKey, number: int, run_key: RunKey) -> str:
+    """The mark that a run used a version."""
+    return f"{uses(key, number)}{run_key}.json"
+
+
+def user_of(key: str) -> RunKey:
+    """The run in the key of a mark. Raises ValueError for another key."""
+    *_, entity, project_name, run_id = key.removesuffix(".json").split("/")
+    return RunKey(entity, project_name, run_id)
+
+
+def runs(entity: str, project_name: str) -> str:
+    """Prefix of a project's runs."""
+    return f"{RUNS}{entity}/{project_name}/"
+
+
+def run_record(key: RunKey) -> str:
+    """A run's record."""
+    return f"{RUNS}{key}/run.json"
+
+
+def run_artifacts(key: RunKey) -> str:
+    """Prefix of what says which versions a run used and made."""
+    return f"{RUNS}{key}/artifacts/"
+
+
+def run_part(key: RunKey, number: int) -> str:
+    """One of these, in the order in which they were written."""
+    return f"{run_artifacts(key)}{number:010d}.json"

@@ -47,6 +47,7 @@ def commit(
     aliases: Sequence[str] = (),
     since: int | None = None,
     stored: int = 0,
+    run: str = "",
 ) -> Committed:
     """Make `root`, whose blobs are in `writer`, the next version of an artifact.
 
@@ -57,6 +58,7 @@ def commit(
     that has the content already, as aliases are, and so is `ttl`, in seconds, unless it is 0.
     `since`: others may have tried this commit since that version was the newest; `stored`: bytes
     that they stored for it.
+    `run`: the run that logs it, ENTITY/PROJECT/ID, which is recorded already.
     Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
     """
     for alias in aliases:
@@ -77,7 +79,7 @@ def commit(
         draft = VersionRecord(
             version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
             description=description, metadata=dict(metadata or {}), stored=writer.stored + stored,
-            tags=list(tags), ttl=ttl,
+            tags=list(tags), ttl=ttl, run=run,
         )  # fmt: skip
         done = _record(repository, key, newest, draft, base)
     if not done.changed and (tags or ttl):

@@ -11,6 +11,7 @@ from artfs.format.record import FORMAT, StoreRecord, VersionRecord
 from artfs.repo.blobs import Blobs
 from artfs.repo.catalog import Catalog
 from artfs.repo.known import KnownBlobs
+from artfs.repo.runs import Runs
 from artfs.store.base import Store
 from artfs.store.cached.store import CachedStore
 from artfs.store.location import open_store
@@ -19,13 +20,14 @@ from artfs.types import Entry
 
 
 class Repository:
-    """`store`, `catalog` (artifacts, versions, aliases), `blobs` (reading), `known` (what is
-    stored where). Thread-safe; close it, or use it as a context manager."""
+    """`store`, `catalog` (artifacts, versions, aliases), `runs`, `blobs` (reading), `known` (what
+    is stored where). Thread-safe; close it, or use it as a context manager."""
 
     def __init__(self, store: Store, store_id: str, cache: Path) -> None:
         self.store = store
         self.id = store_id
         self.catalog = Catalog(store)
+        self.runs = Runs(store)
         self.blobs = Blobs(store)
         self.known = KnownBlobs(cache / store_id / "known.sqlite", store, self.blobs)
 

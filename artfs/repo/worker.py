@@ -38,6 +38,12 @@ class Worker:
                 self._thread.start()
         return job
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether more is to be done, beside what is being done now."""
+        with self._lock:
+            return bool(self._waiting)
+
     def _work(self) -> None:
         while True:
             with self._lock:

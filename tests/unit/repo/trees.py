@@ -84,12 +84,13 @@ def commit_tree(
     commit_id: str | None = None,
     base: int | None = None,
     aliases: tuple[str, ...] = (),
+    run: str = "",
 ) -> Committed:
     with PackWriter(repository) as writer:
         root = stored_tree(tree, writer)
         return commit(
             repository, key, root, writer, commit_id=commit_id or uuid.uuid4().hex, base=base,
-            aliases=aliases,
+            aliases=aliases, run=run,
         )  # fmt: skip
 
 

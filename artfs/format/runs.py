@@ -1,0 +1,118 @@
+"""The JSON records of runs. See artfs-format(5), RECORDS."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+import zstandard
+
+from artfs.errors import Damaged
+from artfs.format.record import FORMAT
+from artfs.types import ArtifactKey
+
+#: Bytes of a command that are kept.
+_COMMAND = 32 << 10
+#: A bitmap of 2^40 paths, which no version has: what claims more is damaged.
+_BITMAP_MAX = 1 << 37
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json`. `process` is what `artfs.repo.process` makes of one. Times are as in all records;
+    `ended` is empty until the run has ended, `exit` None where nobody knows how."""
+
+    format: int = FORMAT
+    id: str
+    name: str = ""
+    group: str = ""
+    job_type: str = ""
+    host: str = ""
+    user: str = ""
+    command: list[str] = []
+    process: str = ""
+    started: str
+    ended: str = ""
+    exit: int | None = None
+
+
+class RunVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version by its artifact's full name, ENTITY/PROJECT/NAME."""
+
+    artifact: str
+    version: int
+    digest: str
+
+    @property
+    def key(self) -> ArtifactKey:
+        """Its artifact. Raises `Damaged`."""
+        names = self.artifact.split("/")
+        if len(names) != 3:
+            raise Damaged(f"artifact '{self.artifact}'", "is not named in full")
+        return ArtifactKey(*names)
+
+    def __str__(self) -> str:
+        return f"{self.artifact.rpartition('/')[2]}:v{self.version}"
+
+
+class Input(RunVersion, frozen=True, kw_only=True):
+    """A version that a run used. `files`: see `encode_files`."""
+
+    use_as: str = ""
+    files: str = ""
+
+
+class Output(RunVersion, frozen=True, kw_only=True):
+    """A version that a run made; not `made`: whose content it had, too."""
+
+    made: bool = True
+
+
+class RunArtifacts(msgspec.Struct, frozen=True):
+    """`artifacts/K.json`, and the sum of all of these."""
+
+    inputs: list[Input] = []
+    outputs: list[Output] = []
+
+
+class UseRecord(msgspec.Struct, frozen=True):
+    """`uses/…/ID.json`."""
+
+    used: str = ""
+
+
+def shortened(command: list[str]) -> list[str]:
+    """A command as records have it: in UTF-8, and not longer than they may be."""
+    kept: list[str] = []
+    size = 0
+    for argument in command:
+        text = argument.encode("utf-8", "replace").decode()
+        size += len(text.encode()) + 1
+        if size > _COMMAND:
+            return [*kept, "..."]
+        kept.append(text)
+    return kept
+
+
+def summed(parts: list[RunArtifacts]) -> RunArtifacts:
+    """The parts of one run as one, in the order in which things were first mentioned."""
+    inputs = {(i.artifact, i.version, i.use_as): i for part in parts for i in part.inputs}
+    outputs = {(o.artifact, o.version): o for part in parts for o in part.outputs}
+    return RunArtifacts(list(inputs.values()), list(outputs.values()))
+
+
+def encode_files(bitmap: bytes | bytearray) -> str:
+    """`Input.files` of a bitmap: bit n mod 8, from the lowest, of byte n / 8 is ordinal n."""
+    return base64.b64encode(zstandard.ZstdCompressor(3).compress(bytes(bitmap))).decode()
+
+
+def decode_files(files: str) -> bytes:
+    """The bitmap again. Raises `Damaged`."""
+    try:
+        frame = base64.b64decode(files, validate=True)
+        size = zstandard.frame_content_size(frame)
+        if not 0 <= size <= _BITMAP_MAX:
+            raise Damaged("files of a run", f"claim to be {size} bytes")
+        return zstandard.ZstdDecompressor().decompress(frame)
+    except (binascii.Error, zstandard.ZstdError) as error:
+        raise Damaged("files of a run", f"cannot be decoded ({error})") from error
