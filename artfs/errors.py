@@ -84,7 +84,12 @@ class Unsupported(ArtfsError):
 
 
 class SourceChanged(ArtfsError):
-    """A file changed while it was read, or is of a kind that a version cannot hold."""
+    """A file changed while it was read, or is of a kind that a version cannot hold; or the source
+    of a reference is not what was recorded."""
+
+
+class SourceRefused(ArtfsError):
+    """The source of a reference lets us not read it, or is one that nothing may be read from."""
 
 
 class MountFailed(ArtfsError):

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from artfs.errors import InvalidValue
-from artfs.store.options import S3Options, StoreOptions
+from artfs.store.options import S3Options, SourcePolicy, StoreOptions
 from artfs.types import parse_project
 
 T = TypeVar("T")
@@ -56,7 +56,9 @@ def load(
         parse_project(_setting(project, "project", config) or "default"),
         cache,
         _xdg("XDG_STATE_HOME", ".local/state"),
-        StoreOptions(_s3(config), cache / "servers", _cache_size(cache_size, config)),
+        StoreOptions(
+            _s3(config), cache / "servers", _cache_size(cache_size, config), _sources(config)
+        ),
     )
 
 
@@ -99,6 +101,22 @@ def _s3(config: dict[str, object]) -> S3Options:
         attempts=value("attempts", _count, default.attempts),
         connections=value("connections", _count, default.connections),
     )
+
+
+def _sources(config: dict[str, object]) -> SourcePolicy:
+    text = os.environ.get("ARTFS_REFERENCE_DIRS")
+    given = config.get("reference_dirs", []) if text is None else text.split(":")
+    directories = [given] if isinstance(given, str) else given
+    if not isinstance(directories, list) or not all(isinstance(one, str) for one in directories):
+        raise InvalidValue("setting reference_dirs", "is no list of directories")
+    for directory in directories:
+        if directory and not os.path.isabs(directory):
+            raise InvalidValue("setting reference_dirs", f"'{directory}' is no absolute path")
+    private = _setting(None, "reference_private", config) or "true"
+    try:
+        return SourcePolicy(tuple(filter(None, directories)), _switch(private))
+    except KeyError:
+        raise InvalidValue("setting reference_private", f"cannot be '{private}'") from None
 
 
 def _switch(text: str) -> bool:

@@ -61,7 +61,8 @@ class Entry(msgspec.Struct, frozen=True):
     `digest` is the logical digest. `blob` is the content: of a file its one chunk (`height` 0) or
     the root of its chunk list (`height` 1 and more); of a directory its root node, `height` being
     that node's; None where there is nothing to store (empty file, empty directory, link).
-    `target` is a symbolic link's target, or a reference's description.
+    `target` is a symbolic link's target, or what a reference records of its source, see
+    `artfs.format.reference`.
     """
 
     name: bytes

@@ -22,6 +22,7 @@ from tests.support.mounts import (
     why_no_fuse,
 )
 from tests.support.s3server import BUCKET, S3Server, s3_server
+from tests.support.webserver import WebServer, web_server
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -138,3 +139,16 @@ def s3_home(home: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ARTFS_STORE", url)
     artfs("init")
     return url
+
+
+@pytest.fixture(scope="session")
+def _web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """One for the run: it is up in no time, and is stopped and started by some tests."""
+    with web_server(tmp_path_factory.mktemp("web") / "nginx") as server:
+        yield server
+
+
+@pytest.fixture
+def web(_web_server: WebServer) -> WebServer:
+    """A real web server; files of earlier tests may still be there."""
+    return _web_server

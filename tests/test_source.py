@@ -21,7 +21,7 @@ ALL_SOURCES = [
 ]
 
 _BOTTOM = {"types", "errors"}
-_REPO = {"repo", "store", "format"} | _BOTTOM
+_REPO = {"repo", "sources", "store", "format"} | _BOTTOM
 # What each part of artfs may import, beside itself; "" is artfs/__init__.py, the public face.
 MAY_IMPORT = {
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "settings": {"store"} | _BOTTOM,
     "format": _BOTTOM,
     "store": _BOTTOM,
+    "sources": {"store", "format"} | _BOTTOM,
     "repo": _REPO,
     "aio": _REPO,
     "vfs": _REPO | {"aio"},
@@ -42,6 +43,7 @@ MAY_IMPORT = {
 WHY_LAYERS = {
     "format": "values <-> bytes only, so that it can be tested with nothing but values",
     "store": "bytes by key; a store that knew of artifacts could not be swapped for another",
+    "sources": "URIs and what is recorded of them; what versions make of that is repo's",
     "repo": "plain synchronous Python, used by API, CLI and mount alike",
     "aio": "the bridge from trio to repo; what it serves must not matter to it",
     "vfs": "what the filesystem looks like, testable without a mount",
@@ -53,7 +55,10 @@ WHY_LAYERS = {
 THIRD_PARTY = {
     "pyfuse3": (["fuse/"], "vfs must be testable without FUSE, and one place converts errors"),
     "boto3": (["store/s3/"], "every other module works the same on a directory"),
-    "botocore": (["store/s3/"], "its errors become ours in the one package that knows them"),
+    "botocore": (
+        ["store/s3/", "sources/s3.py"],
+        "its errors become ours in the one package that knows them",
+    ),
     "click": (["cli/"], "the API must not print, parse or exit"),
     "rich": (["cli/"], "progress and colour are the terminal's business"),
     "fsspec": (["api/filesystem.py"], "it is optional; everything else works without"),
@@ -61,7 +66,14 @@ THIRD_PARTY = {
         ["fuse/", "vfs/", "aio/"],
         "store and repo are synchronous: used as they are by API and CLI",
     ),
-    "cachetools": (["aio/", "vfs/", "repo/"], "caches belong where their bound is known"),
+    "httpx": (["sources/http.py"], "its errors become ours in the one module that knows them"),
+    "httpcore": (["sources/http.py", "sources/addresses.py"], "the same"),
+    "google": (["sources/gs.py"], "it is optional; everything else works without"),
+    "requests": (["sources/gs.py"], "it is google.cloud.storage's, whose errors leave it"),
+    "cachetools": (
+        ["aio/", "vfs/", "repo/", "sources/"],
+        "caches belong where their bound is known",
+    ),
 }
 ENVIRONMENT = (["cli/", "settings.py"], "a function whose result depends on the environment "
                "surprises its caller; read it at the top and pass values down")  # fmt: skip

@@ -75,7 +75,7 @@ class Fetcher:
 
     def __init__(self, blobs: Blobs, patience: float = 60.0) -> None:
         self._blobs = blobs
-        self._patience = patience
+        self.patience = patience
         self._recent: Generations[bytes, bytes] = Generations(_RECENT_BYTES)
         self._flights: dict[bytes, _Flight] = {}
         self._hints = Hints()
@@ -107,7 +107,7 @@ class Fetcher:
             return await run_blocking(self._blobs.node, ref)
 
         try:
-            return await retrying(self._patience, "manifest", attempt)
+            return await retrying(self.patience, "manifest", attempt)
         except (Damaged, ObjectNotFound) as error:
             raise DamagedBlob(ref, error.why) from error
 
@@ -163,7 +163,7 @@ class Fetcher:
             return await run_blocking(self._read, ref)
 
         try:
-            return await retrying(self._patience, "store", attempt)
+            return await retrying(self.patience, "store", attempt)
         except ObjectNotFound as error:
             raise DamagedBlob(ref, error.why) from error
 
@@ -236,7 +236,7 @@ class Fetcher:
             return await run_blocking(self._spans, runs)
 
         try:
-            return await retrying(self._patience, "store", attempt)
+            return await retrying(self.patience, "store", attempt)
         except ObjectNotFound as error:
             raise DamagedBlob(runs[0][0], error.why) from error
 

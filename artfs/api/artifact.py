@@ -422,7 +422,7 @@ class Artifact(Linkable, Traced, Valued):
         """
         version = self._logged()
         target = self._target(root)
-        Export(version.repository.blobs).run(version.tree, target)
+        Export(version.repository).run(version.tree, target)
         return target
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
@@ -434,7 +434,7 @@ class Artifact(Linkable, Traced, Valued):
         target = self._target(root)
         repository = version.repository
         prune(version.tree, target, repository.blobs, repository.store.directory)
-        Export(repository.blobs).run(version.tree, target)
+        Export(repository).run(version.tree, target)
         return target
 
     def verify(self, root: str | os.PathLike[str] | None = None) -> bool:

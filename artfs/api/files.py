@@ -8,11 +8,14 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
+import msgspec
+
 from artfs import settings
 from artfs.api.lookup import look_up, raw
 from artfs.api.oserrors import as_os_errors, failure
 from artfs.api.versions import Versions
 from artfs.repo.reading import chunks_at
+from artfs.repo.reference_file import ReferenceFile
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, parse_ref
 
@@ -92,6 +95,9 @@ class _Chunks(io.RawIOBase):
         self._start = 0
         self._block = b""
         self._in_a_row = 0
+        self._reference: ReferenceFile | None = None
+        if entry.kind == Kind.REFERENCE:
+            self._reference = ReferenceFile(repository.references, entry)
 
     def readable(self) -> bool:
         return True
@@ -135,6 +141,9 @@ class _Chunks(io.RawIOBase):
         ahead = _BUFFER << min(self._in_a_row - 2, 8) if self._in_a_row > 1 else 1
         length = min(max(ahead, wanted if wanted > _BUFFER else 1), _MOST)
         with as_os_errors(self.name):
+            if self._reference is not None:
+                self._start, self._block = self._at, self._reference.read(self._at, length)
+                return
             blobs = self._repository.blobs
             self._start, self._block = chunks_at(self._entry, blobs, self._at, length)
 
@@ -144,6 +153,8 @@ def read_range(entry: Entry, repository: Repository, path: str, start: int, end:
     parts: list[bytes | memoryview] = []
     end = min(end, entry.size)
     with as_os_errors(path):
+        if entry.kind == Kind.REFERENCE:
+            return b"".join(repository.references.content(entry, start, end))
         while start < end:
             length = min(end - start, _MOST)
             first, data = chunks_at(entry, repository.blobs, start, length)
@@ -156,11 +167,17 @@ def read_range(entry: Entry, repository: Repository, path: str, start: int, end:
     return b"".join(parts)
 
 
-def require_file(entry: Entry, path: str) -> Entry:
-    """The entry itself if it has bytes to read. Raises `IsADirectoryError`; `OSError` (EOPNOTSUPP)
-    of a reference."""
+def require_file(entry: Entry, path: str, repository: Repository) -> Entry:
+    """The entry itself if it has bytes to read; of a reference whose length was not recorded, with
+    the length that its source has now.
+
+    Raises `IsADirectoryError`; `OSError` (EOPNOTSUPP) of a reference that nobody can read.
+    """
     if entry.is_dir:
         raise failure(errno.EISDIR, path)
+    if entry.kind == Kind.REFERENCE:
+        with as_os_errors(path):
+            return msgspec.structs.replace(entry, size=repository.references.size(entry))
     if entry.kind != Kind.FILE:
         raise failure(errno.EOPNOTSUPP, path)
     return entry
@@ -209,7 +226,7 @@ def open_file(
     with as_os_errors(shown):
         root = versions.root(parse_ref(ref, found.project))
         entry = look_up(root, name, versions.repository.blobs, shown)
-    file = VersionFile(require_file(entry, shown), versions.repository, shown)
+    file = VersionFile(require_file(entry, shown, versions.repository), versions.repository, shown)
     return file if binary else io.TextIOWrapper(file, encoding, errors, newline)
 
 

@@ -164,7 +164,7 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
     ) -> bytes:
         """The bytes [start, end) of a file; from its end where they are negative."""
         path = self._path(path)
-        entry = require_file(self._existing(path), path)
+        entry = require_file(self._existing(path), path, self._versions.repository)
         begin, stop, _step = slice(start, end).indices(entry.size)
         return read_range(entry, self._versions.repository, path, begin, stop)
 
@@ -173,7 +173,7 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
         path = self._path(path)
         if mode != "rb":
             raise failure(errno.EROFS, path)
-        entry = require_file(self._existing(path), path)
+        entry = require_file(self._existing(path), path, self._versions.repository)
         return VersionFile(entry, self._versions.repository, path)
 
     # Not writing

@@ -52,7 +52,7 @@ class ArtifactManifestEntry:
                 "log it; get_path gives the entry that can be downloaded",
             )  # fmt: skip
         target = os.path.join(self._root if root is None else os.fspath(root), self.path)
-        Export(self._repository.blobs).leaf(self._entry, target)
+        Export(self._repository).leaf(self._entry, target)
         return target
 
     def __repr__(self) -> str:

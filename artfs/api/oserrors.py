@@ -7,7 +7,14 @@ import errno
 import os
 from collections.abc import Iterator
 
-from artfs.errors import ArtfsError, InvalidValue, NotFound, ObjectNotFound, Unsupported
+from artfs.errors import (
+    ArtfsError,
+    InvalidValue,
+    NotFound,
+    ObjectNotFound,
+    SourceRefused,
+    Unsupported,
+)
 
 #: The nearest class counts, the first one here.
 _ERRNO: tuple[tuple[type[ArtfsError], int], ...] = (
@@ -15,6 +22,7 @@ _ERRNO: tuple[tuple[type[ArtfsError], int], ...] = (
     (NotFound, errno.ENOENT),
     (InvalidValue, errno.ENOENT),  # a name that cannot be is not there
     (Unsupported, errno.EOPNOTSUPP),
+    (SourceRefused, errno.EACCES),
     (ArtfsError, errno.EIO),
 )
 #: There is nothing at a path. Any other error says nothing of what is there.

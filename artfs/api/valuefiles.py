@@ -94,7 +94,8 @@ class ValueSource:
 
     def open(self, name: str) -> BinaryIO:
         shown = self._shown(name)
-        return VersionFile(require_file(self._file(name), shown), self._version.repository, shown)
+        repository = self._version.repository
+        return VersionFile(require_file(self._file(name), shown, repository), repository, shown)
 
     def local(self, name: str) -> Path:
         entry = self._file(name)
@@ -104,7 +105,7 @@ class ValueSource:
                 weakref.finalize(self, _remove, self._directory, os.getpid())
         target = os.path.join(self._directory, name)
         if name not in self._fetched:
-            Export(self._version.repository.blobs).leaf(entry, target)
+            Export(self._version.repository).leaf(entry, target)
             self._fetched.add(name)
         return Path(target)
 

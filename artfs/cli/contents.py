@@ -90,7 +90,7 @@ def checkout(settings: Settings, ref: str, directory: str) -> None:
         version = repository.catalog.resolve(parsed)
         root = version.root.entry()
         with progress("fetching", version.root.size, settings.verbosity < 0) as step:
-            export = Export(repository.blobs, (), step)
+            export = Export(repository, (), step)
             try:
                 matching.prune(root, directory, repository.blobs, repository.store.url)
                 export.run(root, directory)

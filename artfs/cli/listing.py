@@ -20,11 +20,13 @@ from artfs.cli.output import (
     size_text,
 )
 from artfs.format.record import VersionRecord
+from artfs.format.reference import reference_of
 from artfs.repo.compare import Difference, compare
 from artfs.repo.labels import Labels, expiry
 from artfs.repo.links import links
 from artfs.repo.reading import children, content, entries, resolve
 from artfs.repo.repository import Repository
+from artfs.sources.base import shown
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
 
 
@@ -36,6 +38,8 @@ def _entry_line(path: bytes, entry: Entry, long: bool) -> str:
     mode = stat.filemode(kinds.get(entry.kind, stat.S_IFREG) | entry.mode)
     when = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     arrow = f" -> {path_text(entry.target)}" if entry.kind == Kind.SYMLINK else ""
+    if entry.kind == Kind.REFERENCE:
+        arrow = f" -> {shown(reference_of(entry).uri)}"
     return f"{mode} {entry.size:>12} {when} {name}{arrow}"
 
 

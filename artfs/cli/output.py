@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
+
+from artfs.format.reference import reference_of
 from artfs.types import Entry, Kind
 
 #: Work that ends sooner shows no bar.
@@ -60,6 +63,8 @@ def entry_json(path: bytes, entry: Entry) -> dict[str, object]:
     }  # fmt: skip
     if entry.kind == Kind.SYMLINK:
         shown["target"] = path_text(entry.target)
+    if entry.kind == Kind.REFERENCE:
+        shown["reference"] = msgspec.to_builtins(reference_of(entry))
     return shown
 
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings, damaged_in
-from artfs.cli.output import entries_text, progress, size_text
+from artfs.cli.output import entries_text, path_text, progress, size_text
 from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound, Unsupported
 from artfs.format.record import VersionRecord
 from artfs.repo import ingest
@@ -19,7 +19,7 @@ from artfs.repo.commit import Committed, commit
 from artfs.repo.export import Export
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.packing import PackWriter
-from artfs.repo.reading import content, resolve
+from artfs.repo.reading import resolve
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Entry, Kind, Ref, check_alias, check_name
 
@@ -173,7 +173,7 @@ def get(settings: Settings, ref: str, directory: str | None, patterns: tuple[str
         target = directory or f"./{parsed.artifact.name}"
         total = None if patterns else version.root.size
         with progress("fetching", total, settings.verbosity < 0) as step:
-            export = Export(repository.blobs, patterns, step)
+            export = Export(repository, patterns, step)
             try:
                 export.run(version.root.entry(), target)
             except Damaged as error:
@@ -182,6 +182,8 @@ def get(settings: Settings, ref: str, directory: str | None, patterns: tuple[str
             raise NotFound(f"{parsed} {' '.join(patterns)}", "no path matches")
     name = f"{parsed.artifact}:v{version.version}"
     settings.say(f"{export.written} files written, {export.kept} kept")
+    for left in export.skipped:
+        settings.say(f"left out {path_text(left)}: a reference that nobody can read")
     settings.result(
         target,
         {"version": name, "directory": target, "written": export.written, "kept": export.kept},
@@ -202,10 +204,10 @@ def cat(settings: Settings, ref: str, path: str) -> None:
 def _cat(repository: Repository, ref: Ref, path: str) -> None:
     root = repository.catalog.resolve(ref).root.entry()
     entry = resolve(root, path.encode("utf-8", "surrogateescape"), repository.blobs, str(ref))
-    if entry.kind != Kind.FILE:
+    if entry.kind not in (Kind.FILE, Kind.REFERENCE):
         raise InvalidValue(f"{ref}/{path}", f"is a {entry.kind.name.lower()}, not a file")
     try:
-        for piece in content(entry, repository.blobs):
+        for piece in repository.content(entry):
             sys.stdout.buffer.write(piece)
     except Damaged as error:
         raise damaged_in(ref, error) from error

@@ -36,9 +36,9 @@ def of_link(target: bytes) -> Digest:
     return Digest(blake3(_LINK + target).digest())
 
 
-def of_reference(description: bytes) -> Digest:
-    """The digest of a reference: its URI and recorded checksum."""
-    return Digest(blake3(_REFERENCE + description).digest())
+def of_reference(uri: str, checksum: str) -> Digest:
+    """The digest of a reference: its URI and recorded checksum, which may be empty."""
+    return Digest(blake3(_REFERENCE + uri.encode() + b"\0" + checksum.encode()).digest())
 
 
 def of_entries(entries: Iterable[Entry]) -> Digest:

@@ -37,6 +37,7 @@ TABLE: dict[type[errors.ArtfsError], int] = {
     errors.Unreachable: errno.EIO,
     errors.Unsupported: errno.EOPNOTSUPP,
     errors.SourceChanged: errno.EIO,
+    errors.SourceRefused: errno.EACCES,
     errors.MountFailed: errno.EIO,
     vfs.FileSystemError: errno.EIO,
     vfs.NoEntry: errno.ENOENT,

@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from artfs.aio.fetch import Fetcher
+from artfs.aio.references import ReferenceReads
 from artfs.errors import InUse, MountFailed, NotFound
 from artfs.fuse import control, daemon, mountinfo
 from artfs.fuse.control import Handlers
@@ -97,7 +98,8 @@ def readonly_tree(
     seconds = refresh * _SHARE
     fetcher = Fetcher(repository.blobs, options.patience)
     catalog = Remembering(repository.catalog, seconds, options.patience)
-    versions = VersionTree(fetcher, catalog, owner)
+    references = ReferenceReads(repository.references, options.patience)
+    versions = VersionTree(fetcher, catalog, owner, references)
     if ref is None:
         return CatalogTree(versions, catalog, project, owner, seconds)
     record = repository.catalog.resolve(ref)

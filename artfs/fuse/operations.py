@@ -240,7 +240,7 @@ def _caller(ctx: RequestContext) -> Caller:
 
 
 def _opened(opened: Opened) -> FileInfo:
-    return FileInfo(fh=opened.handle, keep_cache=opened.keep_cache)
+    return FileInfo(fh=opened.handle, keep_cache=opened.keep_cache, direct_io=opened.direct_io)
 
 
 def _entry(attrs: Attrs) -> EntryAttributes:

@@ -21,7 +21,8 @@ from blake3 import blake3
 from artfs.errors import ArtfsError, Damaged, Unsupported
 from artfs.format import walk
 from artfs.repo.blobs import Blobs
-from artfs.repo.reading import children, content, drive
+from artfs.repo.reading import children, drive
+from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind
 
 #: Called with (bytes, files) done since the last call.
@@ -37,20 +38,29 @@ class Export:
     lie below a directory that does; none: everything."""
 
     def __init__(
-        self, blobs: Blobs, patterns: Sequence[str] = (), progress: Progress | None = None
+        self,
+        repository: Repository,
+        patterns: Sequence[str] = (),
+        progress: Progress | None = None,
     ) -> None:
-        self._blobs = blobs
+        self._repository = repository
+        self._blobs = repository.blobs
         self._patterns = [os.fsencode(p).strip(b"/") for p in patterns]
         self._progress = progress or (lambda _bytes, _files: None)
         #: Files written, and files that were there and equal.
         self.written = 0
         self.kept = 0
+        #: References that cannot be read, as paths: of schemes of which nothing is known.
+        self.skipped: list[bytes] = []
         # The directories on the way to where we are that were not made yet: with patterns, one
         # is made only when something in it is.
         self._waiting: list[bytes] = []
 
     def run(self, root: Entry, target: str) -> None:
-        """Write a version's tree. Raises `ExportFailed`, `Damaged`, `Unreachable`."""
+        """Write a version's tree; references that nobody can read are left out (`skipped`).
+
+        Raises `ExportFailed`, `Damaged`, `Unreachable`, `SourceChanged`, `SourceRefused`.
+        """
         path = os.fsencode(target)
         with _failures(target):
             os.makedirs(path, exist_ok=True)
@@ -64,8 +74,13 @@ class Export:
                     _apply_times(root, path)
 
     def leaf(self, entry: Entry, target: str) -> None:
-        """Write one file, or link, to a path; directories on the way are made. Raises as `run`."""
+        """Write one file, or link, to a path; directories on the way are made.
+
+        Raises as `run`; `Unsupported` of a reference that nobody can read.
+        """
         path = os.path.abspath(os.fsencode(target))
+        if entry.kind == Kind.REFERENCE:
+            self._repository.references.require_readable(entry)
         with _failures(target):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._leaf(entry, path)
@@ -112,8 +127,9 @@ class Export:
         return any(head.startswith(below) or below.startswith(head) for head in heads)
 
     def _leaf(self, entry: Entry, target: bytes) -> None:
-        if entry.kind == Kind.REFERENCE:
-            raise Unsupported(os.fsdecode(target), "is a reference, which cannot be fetched yet")
+        if entry.kind == Kind.REFERENCE and not self._can_read(entry):
+            self.skipped.append(target)
+            return
         self._make_waiting()
         info = _lstat(target)
         if entry.kind == Kind.SYMLINK:
@@ -122,9 +138,7 @@ class Export:
                 self._replace(target, info, lambda new: os.symlink(entry.target, new))
             os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
         elif (
-            info is not None
-            and stat.S_ISREG(info.st_mode)
-            and (same_content(entry, target, info, self._blobs))
+            info is not None and stat.S_ISREG(info.st_mode) and self._is_there(entry, target, info)
         ):
             self.kept += 1
             _apply_times(entry, target)
@@ -132,6 +146,22 @@ class Export:
             self._replace(target, info, lambda new: self._write(entry, new))
             self.written += 1
         self._progress(entry.size, 1)
+
+    def _can_read(self, reference: Entry) -> bool:
+        try:
+            self._repository.references.require_readable(reference)
+        except Unsupported:
+            return False
+        return True
+
+    def _is_there(self, entry: Entry, path: bytes, info: os.stat_result) -> bool:
+        if entry.kind == Kind.FILE:
+            return same_content(entry, path, info, self._blobs)
+        if info.st_size != entry.size:
+            return False
+        with contextlib.suppress(PermissionError), open(path, "rb") as file:
+            return self._repository.references.same(entry, iter(lambda: file.read(1 << 20), b""))
+        return False
 
     @staticmethod
     def _replace(target: bytes, info: os.stat_result | None, make: Callable[[bytes], None]) -> None:
@@ -148,7 +178,7 @@ class Export:
 
     def _write(self, entry: Entry, path: bytes) -> None:
         with open(path, "xb", buffering=0) as file:
-            file.writelines(content(entry, self._blobs))
+            file.writelines(self._repository.content(entry))
         _apply_times(entry, path)
 
 

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from artfs.errors import AlreadyExists, NotFound, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import FORMAT, StoreRecord, VersionRecord
+from artfs.repo import reading
 from artfs.repo.blobs import Blobs
 from artfs.repo.catalog import Catalog
 from artfs.repo.known import KnownBlobs
+from artfs.repo.references import References
 from artfs.repo.runs import Runs
 from artfs.store.base import Store
 from artfs.store.cached.store import CachedStore
 from artfs.store.location import open_store
 from artfs.store.options import StoreOptions
-from artfs.types import Entry
+from artfs.types import Entry, Kind
 
 
 class Repository:
     """`store`, `catalog` (artifacts, versions, aliases), `runs`, `blobs` (reading), `known` (what
-    is stored where). Thread-safe; close it, or use it as a context manager."""
+    is stored where), `references` (what is stored elsewhere). Thread-safe; close it, or use it as a
+    context manager."""
 
-    def __init__(self, store: Store, store_id: str, cache: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        store_id: str,
+        cache: Path,
+        options: StoreOptions = StoreOptions(),  # noqa: B008  # frozen
+    ) -> None:
         self.store = store
         self.id = store_id
         self.catalog = Catalog(store)
         self.runs = Runs(store)
         self.blobs = Blobs(store)
         self.known = KnownBlobs(cache / store_id / "known.sqlite", store, self.blobs)
+        self.references = References(self.catalog, self.blobs, options)
 
     @classmethod
     def open(
@@ -47,7 +58,7 @@ class Repository:
         store = open_store(url, create, options)
         try:
             store_id = _store_record(store, create).id
-            return cls(cached(store, store_id, cache, options), store_id, cache)
+            return cls(cached(store, store_id, cache, options), store_id, cache, options)
         except BaseException:
             store.close()
             raise
@@ -56,8 +67,18 @@ class Repository:
         """The root directory of a version."""
         return version.root.entry()
 
+    def content(self, entry: Entry) -> Iterator[bytes]:
+        """The bytes of a file or of a reference, in pieces.
+
+        Raises as `reading.content` and `References.content`.
+        """
+        if entry.kind == Kind.REFERENCE:
+            return self.references.content(entry)
+        return reading.content(entry, self.blobs)
+
     def close(self) -> None:
         """Release descriptors and connections. Idempotent."""
+        self.references.close()
         self.known.close()
         self.blobs.close()
         self.store.close()

@@ -29,11 +29,25 @@ class S3Options(msgspec.Struct, frozen=True):
     connections: int = 16
 
 
+class SourcePolicy(msgspec.Struct, frozen=True):
+    """What references may make this process read: versions are made by others, too.
+
+    `directories`: `file://` is read only below these. `private`: whether loopback and private
+    addresses may be connected to; link-local ones and those of cloud metadata services never may.
+    `patience`: seconds for a source that does not answer.
+    """
+
+    directories: tuple[str, ...] = ()
+    private: bool = True
+    patience: float = 60.0
+
+
 class StoreOptions(msgspec.Struct, frozen=True):
     """`s3`: how to reach buckets. `memory`: a directory for what was found out about servers; may
     be lost at any time. `cache_size`: bytes that the caches of all remote stores take together; 0
-    for no cache."""
+    for no cache. `sources`: what references may lead to."""
 
     s3: S3Options = S3Options()
     memory: Path | None = None
     cache_size: int = 20 << 30
+    sources: SourcePolicy = SourcePolicy()

@@ -60,11 +60,13 @@ class Change(msgspec.Struct, frozen=True):
 
 class Opened(msgspec.Struct, frozen=True):
     """An open file. `keep_cache`: what the kernel has cached of it is still right. `preload`: the
-    file's whole content where it was at hand, to be given to the kernel without being asked."""
+    file's whole content where it was at hand, to be given to the kernel without being asked.
+    `direct_io`: every read comes here, also behind the size that stat shows."""
 
     handle: int
     keep_cache: bool
     preload: bytes | None = None
+    direct_io: bool = False
 
 
 class DirEntry(msgspec.Struct, frozen=True):

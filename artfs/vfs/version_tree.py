@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 from artfs.aio.fetch import DamagedBlob, Fetcher
 from artfs.aio.generations import Generations
+from artfs.aio.references import ReferenceReads
+from artfs.errors import ArtfsError, Damaged, ObjectNotFound, SourceChanged, Unsupported
 from artfs.format import walk
 from artfs.types import ArtifactKey, Entry, Kind
 from artfs.vfs import xattrs
@@ -26,7 +28,6 @@ from artfs.vfs.errors import (
     NameTooLong,
     NoEntry,
     NotADirectory,
-    NotSupported,
     ReadOnly,
 )
 from artfs.vfs.preloads import Preloads
@@ -50,8 +51,15 @@ _BLOCK = 4096
 class VersionTree(ReadOnlyTree):
     """The paths of all versions that were attached; `pin` makes one of them the mount's root."""
 
-    def __init__(self, fetcher: Fetcher, catalog: Remembering, owner: Owner) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        catalog: Remembering,
+        owner: Owner,
+        references: ReferenceReads,
+    ) -> None:
         self._fetcher = fetcher
+        self._references = references
         self._catalog = catalog
         self._owner = owner
         self._slots: dict[tuple[ArtifactKey, int], int] = {}
@@ -110,11 +118,22 @@ class VersionTree(ReadOnlyTree):
             raise
         return [entry for _, entry in way]
 
-    async def _blame(self, ino: int, error: DamagedBlob) -> None:
-        """Say in the log which file a damaged blob is part of."""
+    async def _path(self, ino: int) -> str:
+        """Version and path of an inode, for the log."""
         way = await self._way(ino)
         path = b"/".join(entry.name for entry in way[1:]).decode("utf-8", "backslashreplace")
-        log.error("%s/%s: %s", await self._version(ino), path, error)
+        return f"{await self._version(ino)}/{path}"
+
+    async def _blame(self, ino: int, error: DamagedBlob) -> None:
+        """Say in the log which file a damaged blob is part of."""
+        log.error("%s: %s", await self._path(ino), error)
+
+    async def _tell(self, ino: int, error: ArtfsError) -> None:
+        """Say in the log which reference cannot be read, and why."""
+        if isinstance(error, Unsupported):
+            return  # it will never be otherwise
+        lasts = isinstance(error, SourceChanged | Damaged | ObjectNotFound)
+        log.log(logging.ERROR if lasts else logging.WARNING, "%s: %s", await self._path(ino), error)
 
     async def lookup(self, parent: int, name: bytes) -> Attrs:
         if len(name) > _NAME_MAX:
@@ -152,9 +171,20 @@ class VersionTree(ReadOnlyTree):
         if flags & _WRITE_FLAGS:
             raise ReadOnly
         entry = self._entries.get(ino) or await self._entry(ino)
+        if entry.kind == Kind.REFERENCE:
+            return await self._open_reference(ino, entry)
         if entry.kind != Kind.FILE:
-            raise NotSupported if entry.kind == Kind.REFERENCE else IsADirectory
+            raise IsADirectory
         return Opened(ino, True, await self._preloads.opened(ino, entry))
+
+    async def _open_reference(self, ino: int, entry: Entry) -> Opened:
+        try:
+            file = await self._references.opened(ino, entry)
+        except ArtfsError as error:
+            await self._tell(ino, error)
+            raise
+        await self._preloads.opened(ino, entry)  # which counts what is open
+        return Opened(ino, file.verified, direct_io=not file.sized)
 
     async def release(self, handle: int) -> None:
         self._preloads.released(handle)
@@ -167,12 +197,21 @@ class VersionTree(ReadOnlyTree):
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         entry = await self._entry(handle)
+        if entry.kind == Kind.REFERENCE:
+            return await self._read_reference(handle, entry, offset, size)
         try:
             if entry.height or entry.blob is None:
                 return await self._read_pieces(entry, offset, size)
             return (await self._fetcher.chunk(entry.blob))[offset : offset + size]
         except DamagedBlob as error:
             await self._blame(handle, error)
+            raise
+
+    async def _read_reference(self, ino: int, entry: Entry, offset: int, size: int) -> bytes:
+        try:
+            return await self._references.read(ino, entry, offset, size)
+        except ArtfsError as error:
+            await self._tell(ino, error)
             raise
 
     async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes | memoryview:

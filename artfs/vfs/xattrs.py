@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from artfs.format.reference import reference_of
 from artfs.types import Entry, Kind
 from artfs.vfs.errors import FileTooLarge, NoAttribute
 from artfs.vfs.remembering import Remembering, Version
@@ -31,19 +32,20 @@ def names(entry: Entry) -> list[bytes]:
 
 
 async def get(entry: Entry, version: Version, catalog: Remembering, name: bytes) -> bytes:
-    """A value. Raises `NoAttribute`, `FileTooLarge`, and of a root also `Unreachable`."""
+    """A value. Raises `NoAttribute`, `FileTooLarge`, `Damaged`; of a root also `Unreachable`."""
     if name not in names(entry):
         raise NoAttribute
     if name == METADATA:
         return await _metadata(version, catalog)
     if name == ALIASES:
         return msgspec.json.encode(await _aliases(version, catalog))
+    if name == REFERENCE:
+        return reference_of(entry).uri.encode()
     key = version.key
     values = {
         DIGEST: entry.digest.hex().encode(),
         ARTIFACT: f"{key.entity}/{key.project}/{key.name}".encode(),
         VERSION: b"v%d" % version.number,
-        REFERENCE: entry.target,
         SIZE: b"%d" % entry.size,
     }
     return values[name]

@@ -28,7 +28,7 @@ from tests.support.twin import check_version, here, put
 pytestmark = pytest.mark.fuse
 
 MIB = 1 << 20
-TARGET = b"https://example.org/data"
+TARGET = b"tracker://example.org/data"
 
 
 class Damaged(NamedTuple):
@@ -44,8 +44,8 @@ def add_reference(home: Path) -> None:
     with Repository.open(str(home / "store"), home / "cache") as repository:
         base = repository.catalog.resolve(parse_ref("data", ("default", "default")))
         entry = Entry(
-            b"reference", Kind.REFERENCE, 0o644, 7, 12345, 0, digests.of_reference(TARGET),
-            target=TARGET,
+            b"reference", Kind.REFERENCE, 0o644, 7, 12345, 0,
+            digests.of_reference(TARGET.decode(), ""), target=TARGET,
         )  # fmt: skip
         with PackWriter(repository) as writer:
             changes: dict[bytes, Entry | None] = {
@@ -144,8 +144,8 @@ def test_without_the_store(damaged: Damaged) -> None:
 
 
 def test_references(damaged: Damaged) -> None:
-    """A reference of the base shows its size, and can be renamed, removed or truncated to nothing;
-    opening it in another way is EOPNOTSUPP."""
+    """Opening a reference of a scheme that cannot be read is EOPNOTSUPP, unless to truncate it to
+    nothing."""
     path = damaged.path / "reference"
     about = path.stat()
     assert (about.st_size, stat.S_IMODE(about.st_mode), about.st_mtime_ns) == (12345, 0o644, 7)
@@ -166,8 +166,8 @@ def test_references(damaged: Damaged) -> None:
 
 
 def test_references_in_the_next_version(home: Path, tmp_path: Path) -> None:
-    """A reference of the base shows its size, and can be renamed, removed or truncated to nothing;
-    opening it in another way is EOPNOTSUPP."""
+    """Opening a reference of a scheme that cannot be read is EOPNOTSUPP, unless to truncate it to
+    nothing."""
     (tmp_path / "base").mkdir()
     put(tmp_path / "base")
     add_reference(home)

@@ -18,9 +18,9 @@ from artfs.format import digest as digests
 from artfs.format.build import Root
 from artfs.format.walk import Numbered
 from artfs.repo import editing, reading
-from artfs.repo.blobs import Blobs
 from artfs.repo.chunking import rechunk_file, store_file
 from artfs.repo.packing import PackWriter
+from artfs.repo.reference_file import ReferenceFile
 from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind
 from artfs.vfs.draft import codec
@@ -110,6 +110,7 @@ class Builder:
     ) -> None:  # fmt: skip
         self._snapshot = snapshot
         self._data = data
+        self._repository = repository
         self._blobs = repository.blobs
         self._writer = writer
         self._results = results
@@ -176,7 +177,7 @@ class Builder:
         return entry
 
     def _store(self, inode: Inode) -> Root:
-        reader = FrozenFile(inode, self._snapshot, self._data, self._blobs)
+        reader = FrozenFile(inode, self._snapshot, self._data, self._repository)
         lower = inode.lower
         if lower is None or lower.kind != Kind.FILE or inode.base_len == 0:
             return store_file(reader.read, inode.size, self._writer)
@@ -193,10 +194,15 @@ class Builder:
 class FrozenFile:
     """A file's content as of a snapshot."""
 
-    def __init__(self, inode: Inode, snapshot: Snapshot, data: Frozen, blobs: Blobs) -> None:
+    def __init__(
+        self, inode: Inode, snapshot: Snapshot, data: Frozen, repository: Repository
+    ) -> None:
         self._inode = inode
         self._snapshot = snapshot
-        self._blobs = blobs
+        self._blobs = repository.blobs
+        self._reference: ReferenceFile | None = None
+        if inode.lower is not None and inode.lower.kind == Kind.REFERENCE and inode.base_len:
+            self._reference = ReferenceFile(repository.references, inode.lower)
         self._files = {
             layer.epoch: data.get(inode.ino, layer.epoch, inode.size) for layer in inode.layers
         }
@@ -216,6 +222,9 @@ class FrozenFile:
                 parts.append(bytes(size))
             elif piece.source == BASE:
                 assert inode.lower is not None
+                if self._reference is not None:
+                    parts.append(self._reference.read(piece.start, size))
+                    continue
                 parts += reading.content(inode.lower, self._blobs, piece.start, size)
             else:
                 file = self._files[piece.source]

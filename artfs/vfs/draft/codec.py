@@ -68,6 +68,12 @@ class Inode:
     def is_file(self) -> bool:
         return stat.S_ISREG(self.mode)
 
+    @property
+    def refers(self) -> bool:
+        """Whether nothing was written to it and it is a reference."""
+        lower = self.lower
+        return lower is not None and lower.kind == Kind.REFERENCE and not self.has_own_content()
+
     def has_own_content(self) -> bool:
         """Whether a file's content differs, or may differ, from `lower`."""
         if self.lower is None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from artfs.aio.fetch import Fetcher
+from artfs.aio.references import ReferenceReads
 from artfs.format import walk
 from artfs.types import Entry, Kind
 from artfs.vfs.draft.codec import EVERYTHING, PARTIAL, Inode, Layer
@@ -28,7 +29,6 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.intervals import Intervals, Range
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.threads import disk_errors, in_thread
-from artfs.vfs.errors import NotSupported
 
 #: Longer reads go to a thread; shorter ones take less time than starting one.
 _INLINE = 64 << 10
@@ -99,13 +99,15 @@ class Contents:
     """Reading and changing file content."""
 
     def __init__(
-        self, journal: Journal, inodes: Inodes, data: DataFiles, fetch: Fetcher, garbage: Garbage
-    ) -> None:
+        self, journal: Journal, inodes: Inodes, data: DataFiles, fetch: Fetcher, garbage: Garbage,
+        references: ReferenceReads,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._inodes = inodes
         self._data = data
         self._fetch = fetch
         self._garbage = garbage
+        self.references = references
         self.pace = WritePace()
         #: While a commit is under way: the least size that files shrunk since it began have had.
         self.floors: dict[int, int] | None = None
@@ -117,6 +119,9 @@ class Contents:
 
     async def read(self, inode: Inode, offset: int, size: int) -> bytes:
         """The bytes [offset, offset+size) as far as the file goes."""
+        if inode.refers and inode.size == 0 and inode.lower is not None:
+            # Nobody knows how long it is.
+            return await self.references.read(inode.ino, inode.lower, offset, size)
         end = min(offset + size, inode.size)
         if offset >= end:
             return b""
@@ -136,7 +141,7 @@ class Contents:
             p.source: self._data.get(inode.ino, p.source, end) for p in pieces if p.source >= 0
         }
         with self._garbage.kept(inode.ino):
-            return b"".join([await self._piece(p, lower, files) for p in pieces])
+            return b"".join([await self._piece(p, inode.ino, lower, files) for p in pieces])
 
     async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
         with disk_errors("read"):
@@ -146,18 +151,20 @@ class Contents:
             with self._garbage.kept(inode.ino):
                 return await in_thread(file.read, offset, end - offset)
 
-    async def _piece(self, p: Piece, lower: Entry | None, files: dict[int, LayerFile]) -> bytes:
+    async def _piece(
+        self, p: Piece, ino: int, lower: Entry | None, files: dict[int, LayerFile]
+    ) -> bytes:
         if p.source == ZEROS:
             return bytes(p.end - p.start)
         if p.source == BASE:
             assert lower is not None
-            return await self._from_base(lower, p.start, p.end)
+            return await self._from_base(ino, lower, p.start, p.end)
         with disk_errors("read"):
             return await _read(files[p.source], p.start, p.end - p.start)
 
-    async def _from_base(self, lower: Entry, start: int, end: int) -> bytes:
+    async def _from_base(self, ino: int, lower: Entry, start: int, end: int) -> bytes:
         if lower.kind == Kind.REFERENCE:
-            raise NotSupported("reading a reference in a draft")
+            return await self.references.read(ino, lower, start, end - start)
         pieces = await self._fetch.drive(walk.chunks(lower, start, end - start))
         for _, ref in pieces:
             self._fetch.walked(ref)

@@ -21,8 +21,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from artfs.aio.fetch import Fetcher
+from artfs.aio.references import ReferenceReads
 from artfs.errors import ArtfsError
-from artfs.types import Kind
+from artfs.types import Entry, Kind
 from artfs.vfs.attributes import Owner
 from artfs.vfs.draft import attrs
 from artfs.vfs.draft.codec import Inode
@@ -50,7 +51,6 @@ from artfs.vfs.errors import (
     NeverSupported,
     NoSpace,
     NotADirectory,
-    NotSupported,
 )
 from artfs.vfs.tree import ROOT, Attrs, Caller, Change, DirEntry, FsStats, Opened
 
@@ -91,7 +91,10 @@ class DraftTree:
         self._inodes = Inodes(journal, fetcher, uid, gid)
         self._names = Names(journal, self._inodes, fetcher)
         self._garbage = Garbage(journal, self._inodes, self._data, self._space)
-        self._contents = Contents(journal, self._inodes, self._data, fetcher, self._garbage)
+        self._contents = Contents(
+            journal, self._inodes, self._data, fetcher, self._garbage,
+            ReferenceReads(draft.repository.references, fetcher.patience),
+        )  # fmt: skip
         self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
         self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)
         self._handles = Handles()
@@ -203,8 +206,15 @@ class DraftTree:
                 _drop_privileges(inode)
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
-            raise NotSupported("a reference", "cannot be read in a draft")
+            return await self._open_reference(inode, inode.lower, flags)
         return Opened(self._handles.open_file(inode), True)
+
+    async def _open_reference(self, inode: Inode, lower: Entry, flags: int) -> Opened:
+        references = self._contents.references
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            references.require_sized(lower)
+        file = await references.opened(inode.ino, lower)
+        return Opened(self._handles.open_file(inode), file.verified, direct_io=not file.sized)
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
@@ -243,8 +253,9 @@ class DraftTree:
             raise IsADirectory
         if not inode.is_file:
             raise InvalidArgument
-        if size and inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
-            raise NotSupported("a reference", "cannot be read in a draft")
+        lower = inode.lower
+        if size and lower is not None and lower.kind == Kind.REFERENCE:
+            self._contents.references.require_sized(lower)
         self._space.make_room()
         await self._names.mark_inode(inode)
         self._contents.truncate(inode, size)

@@ -50,7 +50,7 @@ def stored(repository: Repository, tree: Tree = TREE) -> Entry:
 
 
 def export(repository: Repository, root: Entry, target: Path, *patterns: str) -> tuple[int, int]:
-    done = Export(repository.blobs, patterns)
+    done = Export(repository, patterns)
     done.run(root, str(target))
     return done.written, done.kept
 
@@ -123,7 +123,7 @@ def test_an_interrupted_export_goes_on(repository: Repository, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Export(repository.blobs, progress=interrupt).run(root, str(tmp_path / "t"))
+        Export(repository, progress=interrupt).run(root, str(tmp_path / "t"))
     assert list(tmp_path.glob("t/**/.artfs-*")) == []
     written, kept = export(repository, root, tmp_path / "t")
     assert (written + kept, kept) == (8, 1)

@@ -35,7 +35,7 @@ def test_only_what_the_version_has_stays(
     repository: Repository, root: Entry, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    Export(repository.blobs).run(root, str(out))
+    Export(repository).run(root, str(out))
     before = names(out)
     for path in ("x", "d/x", "d/e/x"):
         (out / path).mkdir()
@@ -108,7 +108,7 @@ def test_a_mount_point_is_not_removed(
 
 def test_a_link_that_leads_elsewhere(repository: Repository, root: Entry, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    Export(repository.blobs).run(root, str(out))
+    Export(repository).run(root, str(out))
     (out / "link").unlink()
     (out / "link").symlink_to("d")
     with pytest.raises(VerificationFailed, match="link: is another link"):

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from artfs.aio.fetch import Fetcher
-from artfs.errors import Damaged
+from artfs.aio.references import ReferenceReads
+from artfs.errors import Damaged, Unsupported
 from artfs.repo.repository import Repository
 from artfs.store.memory import MemoryStore
 from artfs.types import Entry, Kind
@@ -23,7 +24,6 @@ from artfs.vfs.errors import (
     NoAttribute,
     NoEntry,
     NotADirectory,
-    NotSupported,
     ReadOnly,
 )
 from artfs.vfs.remembering import Remembering, Version
@@ -53,7 +53,10 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
 def tree_of(repository: Repository, *numbers: int) -> VersionTree:
     """A mount of the last of the versions, the others attached."""
     catalog = Remembering(repository.catalog, 1.0, 5.0)
-    tree = VersionTree(Fetcher(repository.blobs, 5.0), catalog, Owner(11, 22))
+    tree = VersionTree(
+        Fetcher(repository.blobs, 5.0), catalog, Owner(11, 22),
+        ReferenceReads(repository.references, 5.0),
+    )  # fmt: skip
     for number in numbers:
         root = repository.catalog.version(KEY, number).root.entry()
         tree.pin(Version(KEY, number, root))
@@ -316,16 +319,17 @@ def test_nothing_can_be_opened_for_writing(repository: Repository) -> None:
     run(check)
 
 
-def test_references_are_listed_but_cannot_be_read(repository: Repository) -> None:
-    reference = Entry(b"r", Kind.REFERENCE, 0o644, 7, 123, 0, b"\1" * 32, target=b'{"uri":"s3:"}')
+def test_unknown_references_are_listed_but_not_read(repository: Repository) -> None:
+    target = b'{"uri":"tracker://run/7","later":[1]}'
+    reference = Entry(b"r", Kind.REFERENCE, 0o644, 7, 123, 0, b"\1" * 32, target=target)
     commit_edit(repository, lambda _: {b"r": reference})
     tree = tree_of(repository, 0)
 
     async def check() -> None:
         attrs = await resolve(tree, b"r")
         assert attrs.size == 123
-        assert await tree.getxattr(attrs.ino, b"user.artfs.reference") == reference.target
-        with pytest.raises(NotSupported):
+        assert await tree.getxattr(attrs.ino, b"user.artfs.reference") == b"tracker://run/7"
+        with pytest.raises(Unsupported):
             await tree.open(attrs.ino, os.O_RDONLY, ME)
 
     run(check)

@@ -1,0 +1,113 @@
+"""Which addresses a reference may make us connect to.
+
+Versions are made by others, and a URI in one must not reach what only this machine can: the
+metadata service of a cloud hands out credentials to whoever asks from inside. The name is looked
+up here and the connection made to the address that was checked, so that a second answer of the DNS
+cannot lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import httpcore
+
+from artfs.errors import SourceRefused
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Metadata services that are not link-local: AWS (IMDS over IPv6), Google Cloud (the same),
+#: Azure (WireServer), Alibaba Cloud, Oracle Cloud Classic.
+_METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192",
+    )
+)  # fmt: skip
+#: "This host", which the kernel takes for loopback whatever else was checked.
+_THIS_HOST: tuple[_Network, ...] = (ipaddress.ip_network("0.0.0.0/8"),)
+#: IPv6 addresses that stand for IPv4 ones: NAT64 (RFC 6052), and IPv4-compatible (RFC 4291).
+_EMBEDDED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+
+def _meant(address: _Address) -> Iterable[_Address]:
+    """An address and those that it may stand for."""
+    yield address
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if any(address in network for network in _EMBEDDED):
+        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    for inner in embedded:
+        # ::1 is in ::/96, and is what it is.
+        if inner is not None and not address.is_loopback and not address.is_unspecified:
+            yield inner
+
+
+def why_refused(address: str, *, private: bool) -> str:
+    """Why nothing may be read from an address, or an empty string."""
+    for ip in _meant(ipaddress.ip_address(address.partition("%")[0])):
+        if ip.is_link_local or ip in _METADATA:
+            return "is the address of a link-local or metadata service"
+        if ip.is_multicast or ip.is_unspecified or any(ip in network for network in _THIS_HOST):
+            return "is no address of a server"
+        if not private and not ip.is_global:
+            return "is a private address, and reference_private is off"
+    return ""
+
+
+class CheckedBackend(httpcore.SyncBackend):
+    """Connects to addresses that have been checked, whatever a name stands for later.
+
+    Raises `SourceRefused` for one that is refused, and what httpcore raises for all else.
+    """
+
+    def __init__(self, *, private: bool) -> None:
+        super().__init__()
+        self._private = private
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """A connection to the first address of a host that takes it."""
+        deadline = time.monotonic() + (timeout or 0.0)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in self._addresses(host, port):
+            left = None if timeout is None else max(0.1, deadline - time.monotonic())
+            try:
+                return super().connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host}: {error.strerror}") from error
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        for address in addresses:
+            why = why_refused(address, private=self._private)
+            if why:
+                # All of them count: a name with one good and one bad address is an attack.
+                raise SourceRefused(host, f"{address} {why}")
+        return addresses
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Never asked for."""
+        raise SourceRefused(path, "is a local socket")

@@ -1,0 +1,105 @@
+"""References to Google Cloud Storage, against fake-gcs-server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from artfs.errors import InvalidValue, NotFound, SourceChanged, Unreachable
+from artfs.format.reference import reference_of
+from tests.support.gcsserver import gcs_server, program
+from tests.support.s3server import free_ports
+from tests.unit.sources.conftest import Recorded
+
+storage = pytest.importorskip("google.cloud.storage")
+pytestmark = pytest.mark.skipif(program() is None, reason="fake-gcs-server is not installed")
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(
+    endpoint: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+    client = storage.Client(project="tests")
+    name = request.node.name.replace("_", "-").lower()[:40]
+    yield client.create_bucket(name)
+    client.close()
+
+
+def test_an_object(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # no types
+    bucket.blob("models/m ?%.h5").upload_from_string(b"weights")
+    uri = f"gs://{bucket.name}/models/m ?%.h5"
+    (found,) = recorded.references.describe(uri)
+    assert (found.path, found.size, found.itself) == ("m ?%.h5", 7, True)
+    assert found.reference.checksum == f"md5:{hashlib.md5(b'weights').hexdigest()}"
+    assert found.reference.version.isdecimal()
+    entry = recorded.entry(uri)
+    assert recorded.read(entry) == b"weights"
+    assert recorded.read(entry, 2, 4) == b"ig"
+
+
+def test_a_changed_object(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # no types
+    blob = bucket.blob("k")
+    blob.upload_from_string(b"one")
+    uri = f"gs://{bucket.name}/k"
+    entry, unchecked = recorded.entry(uri), recorded.entry(uri, checksum=False)
+    blob.upload_from_string(b"two")
+    with pytest.raises(SourceChanged, match="has changed since it was recorded"):
+        recorded.read(entry)
+    assert recorded.read(unchecked) == b"two"
+    assert recorded.read(unchecked, 1, 9) == b"wo"
+    assert recorded.read(unchecked, 5, 9) == b""
+    assert recorded.references.size(unchecked) == 3
+    blob.upload_from_string(b"one")  # of the same content, so it will do
+    assert recorded.read(entry) == b"one"
+    blob.delete()
+    with pytest.raises(SourceChanged, match="it is gone"):
+        recorded.read(entry)
+
+
+def test_generations(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # no types
+    bucket.versioning_enabled = True
+    bucket.patch()
+    blob = bucket.blob("k")
+    blob.upload_from_string(b"one")
+    entry = recorded.entry(f"gs://{bucket.name}/k")
+    first = reference_of(entry).version
+    blob.upload_from_string(b"two")
+    assert recorded.read(entry) == b"one"
+    assert recorded.read(recorded.entry(f"gs://{bucket.name}/k#{first}")) == b"one"
+    with pytest.raises(NotFound, match="no generation 1"):
+        recorded.entry(f"gs://{bucket.name}/k#1")
+
+
+def test_prefixes(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # no types
+    for key in ("images/cat.png", "images/sub/dog.png", "images2/no.png"):
+        bucket.blob(key).upload_from_string(key.encode())
+    describe = recorded.references.describe
+    found = describe(f"gs://{bucket.name}/images")
+    assert [one.path for one in found] == ["cat.png", "sub/dog.png"]
+    assert found[0].reference.uri == f"gs://{bucket.name}/images/cat.png"
+    assert len(describe(f"gs://{bucket.name}")) == 3
+    with pytest.raises(InvalidValue, match="more than 1 objects"):
+        describe(f"gs://{bucket.name}/images", max_objects=1)
+    with pytest.raises(NotFound, match="none below it"):
+        describe(f"gs://{bucket.name}/nothing")
+    with pytest.raises(NotFound):
+        describe("gs://no-such-bucket-here/nothing")
+    with pytest.raises(InvalidValue, match="is not of the form"):
+        describe("gs:///x")
+
+
+def test_unreachable(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        recorded.entry("gs://bucket/k")

@@ -1,0 +1,237 @@
+"""HTTP references, against nginx."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, Unreachable
+from artfs.format.reference import reference_of
+from artfs.repo.references import References
+from artfs.repo.repository import Repository
+from artfs.store.options import SourcePolicy, StoreOptions
+from tests.support.webserver import WebServer
+from tests.unit.sources.conftest import Recorded
+
+BIG = random.Random(1).randbytes(3 << 20)
+
+
+def test_what_is_recorded(web: WebServer, recorded: Recorded) -> None:
+    uri = web.write("a/b%.txt", b"hello").replace("%", "%25")
+    (found,) = recorded.references.describe(uri)
+    assert (found.path, found.size, found.mtime_ns) == ("b%.txt", 5, 1_700_000_000 * 10**9)
+    assert found.reference.uri == uri
+    assert found.reference.checksum == 'etag:"6553f100-5"'
+    assert recorded.read(recorded.entry(uri)) == b"hello"
+
+
+def test_ranges(web: WebServer, recorded: Recorded) -> None:
+    entry = recorded.entry(web.write("big", BIG))
+    before = len(web.requests)
+    for start, end in ((0, 1), (5, 100_000), (len(BIG) - 7, 1 << 62), (0, len(BIG))):
+        assert recorded.read(entry, start, end) == BIG[start:end]
+    assert len(web.requests) == before + 4
+
+
+@pytest.mark.parametrize("place", ["plain", "undated", "bare", "get", "moved"])
+def test_servers_that_say_less(web: WebServer, recorded: Recorded, place: str) -> None:
+    """Without ranges, without an ETag, without any date, without HEAD; elsewhere."""
+    web.write("big", BIG)
+    entry = recorded.entry(f"{web.url}/{place}/big")
+    assert entry.size == len(BIG)
+    kind = reference_of(entry).checksum_kind
+    assert kind == {"undated": "modified", "bare": "size"}.get(place, "etag")
+    assert recorded.read(entry) == BIG
+    assert recorded.read(entry, 1_000_000, 1_000_100) == BIG[1_000_000:1_000_100]
+    web.write("big", BIG + b"more", 1_700_000_001)
+    with pytest.raises(SourceChanged, match="has changed since it was recorded"):
+        recorded.read(entry, 10, 20)
+    web.write("big", BIG)
+
+
+def test_a_changed_source(web: WebServer, recorded: Recorded) -> None:
+    entry = recorded.entry(web.write("f", b"one two"))
+    web.write("f", b"one 222", 1_700_000_001)
+    for start, end in ((0, 7), (3, 5), (0, 0)):
+        with pytest.raises(SourceChanged, match="/f: has changed since it was recorded"):
+            recorded.read(entry, start, end)
+    web.write("f", b"one two")
+    assert recorded.read(entry) == b"one two"
+    (web.root / "f").unlink()
+    with pytest.raises(SourceChanged, match="gone"):
+        recorded.read(entry)
+
+
+def test_without_a_checksum(web: WebServer, recorded: Recorded) -> None:
+    """Nothing is asked for when it is recorded, and what is there is what is read."""
+    uri = web.write("u", b"first")
+    before = len(web.requests)
+    entry = recorded.entry(uri, checksum=False)
+    assert len(web.requests) == before
+    assert (entry.size, reference_of(entry).sized) == (0, False)
+    assert recorded.read(entry) == b"first"
+    web.write("u", b"second, and longer")
+    assert recorded.read(entry) == b"second, and longer"
+    assert recorded.references.size(entry) == 18
+    assert recorded.read(entry, 16, 100) == b"er"
+    assert recorded.read(entry, 50, 100) == b""
+
+
+def test_empty(web: WebServer, recorded: Recorded) -> None:
+    entry = recorded.entry(web.write("empty", b""))
+    assert (entry.size, recorded.read(entry)) == (0, b"")
+    web.write("empty", b"no more")
+    with pytest.raises(SourceChanged):
+        recorded.read(entry)
+
+
+def test_what_cannot_be(web: WebServer, recorded: Recorded) -> None:
+    entry = recorded.entry
+    with pytest.raises(NotFound, match="no such object"):
+        entry(f"{web.url}/nothing")
+    with pytest.raises(SourceRefused, match="403"):
+        entry(f"{web.url}/closed")
+    with pytest.raises(Unreachable, match="503"):
+        entry(f"{web.url}/busy")
+    with pytest.raises(SourceRefused, match="more than 5 times"):
+        entry(f"{web.url}/loop")
+    with pytest.raises(SourceRefused, match="leads to file://"):
+        entry(f"{web.url}/passwd")
+    with pytest.raises(SourceRefused, match=r"169\.254\.169\.254 is the address of a link-local"):
+        entry(f"{web.url}/metadata")
+    with pytest.raises(InvalidValue, match="names no host"):
+        entry("http:///x")
+    with pytest.raises(InvalidValue, match="user or password") as caught:
+        entry("http://me:secret@127.0.0.1/x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "2852039166", "0xa9fea9fe", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0",
+     "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "224.0.0.1",
+     "100.100.100.200", "[::]", "168.63.129.16"],
+)  # fmt: skip
+def test_addresses_that_nothing_may_be_read_from(recorded: Recorded, host: str) -> None:
+    with pytest.raises(SourceRefused, match=r"metadata service|no address of a server"):
+        recorded.entry(f"http://{host}/latest/meta-data/")
+
+
+def test_private_addresses_can_be_closed(web: WebServer, repository: Repository) -> None:
+    uri = web.write("p", b"private")
+    policy = StoreOptions(sources=SourcePolicy(private=False))
+    references = References(repository.catalog, repository.blobs, policy)
+    with pytest.raises(SourceRefused, match="private address"):
+        references.describe(uri)
+    references.close()
+
+
+def test_the_name_is_looked_up_once(
+    web: WebServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was checked is what is connected to, though the name means another address by then."""
+    real, answers = socket.getaddrinfo, iter(["127.0.0.1", "169.254.169.254"])
+    asked: list[object] = []
+
+    def rebinding(host: object, *args: object, **kwargs: object) -> object:
+        asked.append(host)
+        if host == "rebinding.test":
+            host = next(answers)
+        return real(host, *args, **kwargs)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    uri = web.write("r", b"rebound").replace("127.0.0.1", "rebinding.test")
+    assert recorded.read(recorded.entry(uri)) == b"rebound"
+    assert asked.count("rebinding.test") == 1
+
+
+def test_a_server_that_comes_back(web: WebServer, repository: Repository) -> None:
+    uri = web.write("later", b"at last")
+    policy = StoreOptions(sources=SourcePolicy(patience=10.0))
+    references = References(repository.catalog, repository.blobs, policy)
+    recorded = Recorded(references)
+    entry = recorded.entry(uri)
+    web.stop()
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
+        list(references.content(entry, patience=0.2))
+    start = threading.Timer(0.3, web.start)
+    start.start()
+    assert recorded.read(entry) == b"at last"
+    start.join()
+    references.close()
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """A server that gives one answer to each connection; for what no real one does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+HEAD = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\nETag: "a"\r\n\r\n'
+
+
+def _part(start: int, data: bytes, total: int = 10, etag: str = '"a"') -> bytes:
+    return (
+        f"HTTP/1.1 206 Partial Content\r\nConnection: close\r\nETag: {etag}\r\n"
+        f"Content-Range: bytes {start}-9/{total}\r\nContent-Length: {10 - start}\r\n\r\n"
+    ).encode() + data
+
+
+def test_a_connection_that_breaks_goes_on_where_it_was(recorded: Recorded) -> None:
+    with answering(HEAD, _part(0, b"01234"), _part(5, b"56789")) as uri:
+        assert recorded.read(recorded.entry(uri)) == b"0123456789"
+
+
+def test_a_source_that_changes_in_the_middle(recorded: Recorded) -> None:
+    with answering(HEAD, _part(0, b"01234"), _part(5, b"56789", etag='"b"')) as uri:
+        entry = recorded.entry(uri)
+        with pytest.raises(SourceChanged, match="its etag"):
+            recorded.read(entry)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (_part(1, b"123456789"), SourceRefused),
+        (_part(0, b"0123456789", etag=""), SourceChanged),
+        (_part(0, b"0123456789", total=11), SourceChanged),
+        (HEAD.replace(b"ETag", b"Content-Encoding: gzip\r\nETag") + b"0123456789", SourceRefused),
+        (b'HTTP/1.1 200 OK\r\nETag: "a"\r\nConnection: close\r\n\r\n01234', SourceChanged),
+        (b"HTTP/1.1 412 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", SourceChanged),
+        (b"HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", SourceRefused),
+    ],
+    ids=["other-range", "no-etag", "longer", "encoded", "ends-early", "condition", "status"],
+)
+def test_answers_that_are_not_what_was_asked_for(
+    recorded: Recorded, answer: bytes, error: type[Exception]
+) -> None:
+    with answering(HEAD, answer) as uri:
+        entry = recorded.entry(uri)
+        with pytest.raises(error):
+            recorded.read(entry)
+
+
+def test_messages_do_not_show_what_lets_others_in(web: WebServer, recorded: Recorded) -> None:
+    with pytest.raises(NotFound) as caught:
+        recorded.entry(f"{web.url}/nothing?X-Amz-Signature=secret")
+    assert "secret" not in str(caught.value)
+    assert os.path.basename(caught.value.what) == "nothing"
