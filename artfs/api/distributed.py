@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import msgspec
 
 from artfs.api.artifact import Artifact
@@ -52,17 +49,27 @@ class Sharing(msgspec.Struct, frozen=True):
         version = Distributed(repository, wish.key, self.distributed_id)
         part = _part(writer, wish)
         writer.settle()  # what was built is to be read
-        finish = version.begun()
+        finish, is_new = version.begun(), False
         if finish is None or version.made(finish) is None:
-            version.put(self.run, part, writer)
+            is_new = version.put(self.run, part, writer)
             finish = version.seal(self.run)
         done = _made(repository, version, finish, wish)
         if done is None:
-            with _open_again_on_failure(version, finish):
+            try:
                 done = _make(repository, writer, wish, version, finish, self.run)
+            except (Conflict, InvalidValue):
+                self._open_again(version, finish, is_new)
+                raise
         version.close(finish, done.version)
         version.require_within(part, done.record)
         return done
+
+    def _open_again(self, version: Distributed, finish: FinishRecord, is_new: bool) -> None:
+        """Who can put it right must not find the version closed, nor what this run gave."""
+        if version.made(finish) is None:
+            if is_new:
+                version.withdraw(self.run)
+            version.unseal(finish)
 
 
 def _make(
@@ -91,17 +98,6 @@ def _made(
     for alias in aliases:
         repository.catalog.set_alias(wish.key, alias, made.version)
     return Committed(made.version, made.commit == finish.commit, made)
-
-
-@contextlib.contextmanager
-def _open_again_on_failure(version: Distributed, finish: FinishRecord) -> Iterator[None]:
-    """What can be put right by whoever made a part must not find the version closed."""
-    try:
-        yield
-    except (Conflict, InvalidValue):
-        if version.made(finish) is None:
-            version.unseal(finish)
-        raise
 
 
 def _part(writer: PackWriter, wish: Wish) -> PartRecord:

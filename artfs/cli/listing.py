@@ -118,13 +118,11 @@ def log(settings: Settings, name: str) -> None:
     key = settings.artifact(name)
     with settings.repository() as repository:
         names, catalog = _aliases_by_version(repository, key), repository.catalog
-        changed = catalog.labels.numbers(key)
+        labels_of = catalog.labels.reader(key)
         rows, lines = [], []
         for number in reversed(catalog.versions(key)):
             version = catalog.version(key, number)
-            labels = Labels.of_record(version)
-            if number in changed or version.source is not None:
-                labels = catalog.labels.of(key, version)
+            labels = labels_of(version)
             rows.append(_version_json(version, labels, names.get(number, [])))
             lines.append(_version_line(version, labels, names.get(number, [])))
     settings.result("\n".join(lines), rows)

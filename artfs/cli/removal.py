@@ -84,9 +84,10 @@ def _expired(
     for key in keys or catalog.artifacts(*settings.project):
         if catalog.artifact(key).portfolio:
             continue  # a link goes with what it links to
+        labels_of = catalog.labels.reader(key)
         for number in catalog.versions(key):
             version = catalog.version(key, number)
-            when = expiry(version, catalog.labels.of(key, version))
+            when = expiry(version, labels_of(version))
             if when is not None and when <= now:
                 yield key, version
 

@@ -78,8 +78,8 @@ class Distributed:
         self.put(run, part, writer)
         self.require_open()
 
-    def put(self, run: str, part: PartRecord, writer: PackWriter) -> None:
-        """The same for the run that finishes it, whoever else does."""
+    def put(self, run: str, part: PartRecord, writer: PackWriter) -> bool:
+        """The same for the run that finishes it, whoever else does; whether it had no part yet."""
         writer.finish()
         self._catalog.create_artifact(self._key, part.type)
         name = keys.part(self._id, self._key, run)
@@ -90,7 +90,7 @@ class Distributed:
                 self._repository.store.compare_and_set(name, record.encode(new), revision)
             except Conflict:
                 continue
-            return
+            return old is None
         raise Conflict(self._what(), f"its part of run '{run}' is being changed all the time")
 
     def _laid_over(self, old: PartRecord, new: PartRecord, writer: PackWriter) -> PartRecord:
@@ -107,6 +107,13 @@ class Distributed:
             ttl=labels.ttl, aliases=aliases,
             stored=old.stored + (new.stored if new.root.digest != old.root.digest else 0),
         )  # fmt: skip
+
+    def withdraw(self, run: str) -> None:
+        """Remove the part of a run."""
+        name = keys.part(self._id, self._key, run)
+        _, revision = self._read_part(name)
+        if revision is not None:
+            self._repository.store.delete_record(name, revision)
 
     # Finishing -----------------------------------------------------------------------------
 
@@ -177,15 +184,15 @@ class Distributed:
     def close(self, finish: FinishRecord, number: int) -> None:
         """Note which version was made of it, and remove the parts."""
         found, revision = self._read_finish()
-        if found is not None and found.commit == finish.commit and found.version < 0:
+        if found is None or found.commit != finish.commit:
+            return  # it was opened again meanwhile, and others go on adding
+        if found.version < 0:
             new = record.encode(msgspec.structs.replace(found, version=number))
             with contextlib.suppress(Conflict):  # another has noted it
                 self._repository.store.compare_and_set(self._finish, new, revision)
-        for info in list(self._repository.store.list(keys.writers(self._id, self._key))):
-            _, revision = self._read_part(info.key)
-            if revision is not None:
-                with contextlib.suppress(Conflict):
-                    self._repository.store.delete_record(info.key, revision)
+        for run, _ in list(self._parts()):
+            with contextlib.suppress(Conflict):  # another removes them as well
+                self.withdraw(run)
 
     def require_within(self, part: PartRecord, version: VersionRecord) -> None:
         """Raises `Conflict` unless a version has all of a part: another run may have finished it

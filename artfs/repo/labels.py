@@ -53,10 +53,20 @@ class LabelBook:
         key, version = self._labelled(key, version)
         return _together(version, self._read(key, version.version)[0])
 
-    def numbers(self, key: ArtifactKey) -> set[int]:
-        """The versions of an artifact whose labels were changed since they were made."""
+    def reader(self, key: ArtifactKey) -> Callable[[VersionRecord], Labels]:
+        """As `of`, for many versions of one artifact: what was never changed is not looked for.
+
+        Labels that are changed for the first time after this call may be passed over.
+        """
         names = self._store.list_names(keys.all_labels(key))
-        return {int(name.removesuffix(".json")) for name in names}
+        changed = {int(name.removesuffix(".json")) for name in names}
+
+        def read(version: VersionRecord) -> Labels:
+            if version.version in changed or version.source is not None:
+                return self.of(key, version)
+            return Labels.of_record(version)
+
+        return read
 
     def change(
         self, key: ArtifactKey, version: VersionRecord, change: Callable[[Labels], Labels]

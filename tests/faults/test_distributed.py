@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from artfs.api.committing import Wish
+from artfs.api import distributed
+from artfs.api.committing import Wish, commit_wish
 from artfs.api.distributed import Sharing
-from artfs.errors import Conflict, Unreachable
+from artfs.errors import Conflict, NotFound, Unreachable
 from artfs.format import keys
+from artfs.format.record import PartRecord
 from artfs.repo.commit import Committed
+from artfs.repo.distributed import Distributed, Gathered
 from artfs.repo.labels import Labels
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
@@ -140,6 +143,84 @@ def test_every_store_call_of_a_writer_fails_once(
                     assert finish(repository).version == 1
                     found = read_version(repository, 1)
                     assert found == flat(WHOLE) | flat(more)
+
+
+def test_a_finish_that_begins_while_a_writer_adds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer is refused: whether its part was seen is not known."""
+    real = Distributed.put
+
+    def put(self: Distributed, run: str, part: PartRecord, writer: PackWriter) -> bool:
+        found = real(self, run, part, writer)
+        self.seal("other")
+        return found
+
+    with memory_repository(tmp_path) as repository:
+        monkeypatch.setattr(Distributed, "put", put)
+        with pytest.raises(Conflict, match="was finished by run 'other', and takes no more"):
+            add(repository, ONE, "one")
+
+
+@pytest.mark.parametrize("unchanged", [False, True])
+def test_another_finishes_while_parts_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchanged: bool
+) -> None:
+    """The parts are gone then, and no version is made of what is left of them."""
+    real = Distributed.gather
+    with memory_repository(tmp_path) as repository:
+        make(repository.store, tmp_path)
+        if unchanged:
+            commit_tree(repository, WHOLE)
+
+        def gather(self: Distributed, writer: PackWriter, last: str) -> Gathered:
+            monkeypatch.setattr(Distributed, "gather", real)
+            assert finish(repository, "fast").version == 1
+            return real(self, writer, last)
+
+        monkeypatch.setattr(Distributed, "gather", gather)
+        assert finish(repository, "slow").version == 1
+        assert repository.catalog.versions(KEY) == [0, 1]
+        assert read_version(repository, 1) == flat(WHOLE)
+
+
+def test_another_finishes_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same commit is found, although the artifact has moved on since."""
+    with memory_repository(tmp_path) as repository:
+        make(repository.store, tmp_path)
+
+        def commit(repository: Repository, writer: PackWriter, wish: Wish) -> Committed:
+            monkeypatch.setattr(distributed, "commit_wish", commit_wish)
+            assert finish(repository, "fast").version == 1
+            commit_tree(repository, OLD)
+            return commit_wish(repository, writer, wish)
+
+        monkeypatch.setattr(distributed, "commit_wish", commit)
+        assert finish(repository, "slow").version == 1
+        assert repository.catalog.versions(KEY) == [0, 1, 2]
+
+
+def test_a_finisher_that_was_overtaken_leaves_the_parts(tmp_path: Path) -> None:
+    with memory_repository(tmp_path) as repository:
+        make(repository.store, tmp_path)
+        version = Distributed(repository, KEY, "job 1")
+        slow = version.seal("slow")
+        version.unseal(slow)
+        version.close(slow, 7)
+        assert finish(repository).version == 1
+        assert read_version(repository, 1) == flat(WHOLE)
+
+
+def test_a_version_that_was_deleted_is_not_made_again(tmp_path: Path) -> None:
+    with memory_repository(tmp_path) as repository:
+        make(repository.store, tmp_path)
+        finish(repository)
+        repository.catalog.mark_deleted(KEY, 1)
+        with pytest.raises(NotFound, match="animals:v1: was deleted"):
+            finish(repository)
+        assert repository.catalog.versions(KEY) == [0]
 
 
 def _in(root: Path, cache: Path, action: Callable[[Repository], object]) -> None:

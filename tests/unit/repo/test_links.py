@@ -10,6 +10,9 @@ import pytest
 
 from artfs.errors import CommitConflict, Conflict, InvalidValue, NotFound, Unreachable
 from artfs.format import keys
+from artfs.format.record import LinkRecord
+from artfs.repo import links as links_module
+from artfs.repo.catalog import Catalog
 from artfs.repo.deletion import delete
 from artfs.repo.links import link, links, source_of, unlink
 from artfs.repo.repository import Repository
@@ -130,6 +133,38 @@ def test_a_link_whose_source_is_being_deleted_does_not_stay(repository: Reposito
         link(repository, KEY, version, BEST)
     assert repository.catalog.versions(BEST) == []
     assert list(links(repository, KEY, 1)) == []
+
+
+def test_two_make_one_link_at_once(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another has made it, and others more, since this one found that it was begun."""
+    linked(repository, 0)
+    real = links_module._Making._put
+
+    def put(self: links_module._Making, begun: LinkRecord) -> int:
+        monkeypatch.setattr(links_module._Making, "_put", real)
+        assert linked(repository, 1) == 1
+        assert linked(repository, 2) == 2
+        return real(self, begun)
+
+    monkeypatch.setattr(links_module._Making, "_put", put)
+    assert linked(repository, 1) == 1
+    assert repository.catalog.versions(BEST) == [0, 1, 2]
+
+
+def test_linked_anew_while_it_is_unlinked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = linked(repository, 1)
+    real = Catalog.mark_deleted
+
+    def mark_deleted(self: Catalog, key: ArtifactKey, at: int) -> bool:
+        found = real(self, key, at)
+        assert linked(repository, 1) == number + 1
+        return found
+
+    monkeypatch.setattr(Catalog, "mark_deleted", mark_deleted)
+    unlink(repository, BEST, number)
+    assert list(links(repository, KEY, 1)) == [(BEST, number + 1)]
 
 
 CHANGES = ("put_if_absent", "compare_and_set", "delete_record")

@@ -120,6 +120,12 @@ def test_removing_what_another_changed_clashes(stored: Stored) -> None:
     assert stored.read(found.root)[b"d/new"] == b"n"
 
 
+def test_a_directory_that_one_removed_and_another_emptied_is_gone(stored: Stored) -> None:
+    base: Tree = {b"keep": b"k", b"d": {b"x": b"0"}}
+    found = stored.united(base, {"a": {b"keep": b"k", b"d": {}}, "b": {b"keep": b"k"}})
+    assert (found.clashes, stored.read(found.root)) == ([], {b"keep": b"k"})
+
+
 def test_the_execute_bit_is_content_and_other_modes_are_not(stored: Stored) -> None:
     found = stored.united({}, {"a": {b"f": (b"1", 0o755)}, "b": {b"f": b"1"}})
     assert [clash.path for clash in found.clashes] == [b"f"]

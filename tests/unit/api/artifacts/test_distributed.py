@@ -118,6 +118,8 @@ def test_two_writers_of_one_path_are_reported_and_can_put_it_right() -> None:
         finish()
     assert versions("data") == []
     upsert(id="w2", d__f="1")
+    with pytest.raises(Conflict, match="ok by runs"):
+        finish(ok="mine")
     finish(more="m")
     assert stored("data") == {"d": None, "d/f": b"1", "ok": b"k", "more": b"m"}
 

@@ -61,7 +61,7 @@ def test_changes_of_two_are_both_kept() -> None:
     start.save()
     one, two = fetched(), fetched()
     one.metadata |= {"mine": 1, "new": 1, "both": 1}
-    one.tags = ["b", "one"]
+    one.tags = ["b", "one", "other"]
     one.save()
     del two.metadata["gone"]
     two.metadata["both"] = 2
@@ -70,7 +70,7 @@ def test_changes_of_two_are_both_kept() -> None:
     two.save()
     found = fetched()
     assert found.metadata == {"both": 2, "mine": 1, "new": 1}
-    assert found.tags == ["b", "one", "two"]
+    assert found.tags == ["b", "one", "other", "two"]
     assert found.description == "two"
     assert two.metadata == found.metadata
 
