@@ -1,125 +1,29 @@
 """The overlay of a draft on disk: one SQLite file, `journal.sqlite`.
 
-`_SCHEMA` is the reference of the format. Blocking calls of some 10 us, made from the event loop;
-only `sync` and `checkpoint` wait for the disk, and are called from a thread. A transaction is
+Module `schema` is the reference of the format. Blocking calls of some 10 us, made from the event
+loop; only `sync` and `checkpoint` wait for the disk, and are called from a thread. A transaction is
 open from the first change on; what is changed between two awaits is therefore in one transaction,
 and `commit` ends it: from then on it outlives the daemon, after `sync` the machine too.
+
+Inodes, names and changes that are new or newer are gathered before they go into their tables, many
+at a time; and where nothing else was changed, `note` makes them outlive the daemon without ending
+the transaction, by way of `recent`. All but `commit` see the same with or without.
 """
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from artfs.errors import UnsupportedFormat
+import msgspec
+
 from artfs.vfs.draft.intervals import Range
+from artfs.vfs.draft.recent import Recent
+from artfs.vfs.draft.schema import NEVER, migrate
 from artfs.vfs.draft.wal import Log
-
-_VERSION = 3
-
-_CONTESTED = """
--- Paths changed here, while a commit went on, that were changed too by the version of others on
--- which it was put: the next commit is a conflict. `epoch`: as in `changes`.
-CREATE TABLE contested (
-    path  BLOB PRIMARY KEY,
-    epoch INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
-
-#: What earlier formats lack. The data files of format 2 are not shared, so a new epoch begins.
-_SHARED = """
-UPDATE counters SET value = value + 1 WHERE name = 'epoch';
-INSERT INTO counters SELECT 'shared', value FROM counters WHERE name = 'epoch';
-"""
-#: No epoch is as late.
-_NEVER = 1 << 62
-_LACKING = {1: _CONTESTED + _SHARED, 2: _SHARED}
-_FIRST = "INSERT INTO counters VALUES ('epoch', 1), ('ino', 2), ('seq', 1), ('shared', 1);"
-
-_SCHEMA = """
--- Bases: graft 0 is the version that the draft was opened over (or an empty directory), each other
--- one a version with changes of others that a commit took over.
-CREATE TABLE grafts (
-    graft INTEGER PRIMARY KEY,
-    root  BLOB NOT NULL             -- codec.pack of the root directory's entry
-);
-CREATE TABLE counters (
-    name  TEXT PRIMARY KEY,         -- 'epoch': raised by each commit, never falls;
-    value INTEGER NOT NULL          -- 'ino', 'seq': no number from here on has been given;
-                                    -- 'shared': the epoch from which data files are shared
-) WITHOUT ROWID;
--- Inodes made in the draft, and those of a base whose attributes, content or links changed.
-CREATE TABLE inodes (
-    ino      INTEGER PRIMARY KEY,   -- see numbers.py
-    mode     INTEGER NOT NULL,      -- with the type
-    uid      INTEGER NOT NULL,
-    gid      INTEGER NOT NULL,
-    rdev     INTEGER NOT NULL,
-    size     INTEGER NOT NULL,
-    atime_ns INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL,
-    nlink    INTEGER NOT NULL,      -- a directory: 1 not counted, else 2 and its subdirectories
-    target   BLOB NOT NULL,         -- of a symbolic link
-    lower    BLOB,                  -- codec.pack of the entry beneath: a file's content, or the
-                                    -- base's directory; NULL: nothing
-    base_len INTEGER NOT NULL,      -- bytes of a file's `lower` that still count, from 0 on
-    layers   BLOB,                  -- msgpack [[epoch, limit], ...], bottom first; NULL: none.
-                                    -- Layer data/<ino>.<epoch> covers [0, limit), or, limit -1,
-                                    -- what `extents` says
-    home     INTEGER,               -- where a base's inode is in its base: directory and name
-    home_name BLOB
-);
-CREATE INDEX inodes_special ON inodes(ino) WHERE (mode & 61440) IN (4096, 8192, 24576, 49152);
--- Names that are not as in the base.
-CREATE TABLE dentries (
-    parent INTEGER NOT NULL,
-    name   BLOB NOT NULL,
-    ino    INTEGER NOT NULL,        -- 0: the base's name is gone
-    seq    INTEGER NOT NULL,        -- 0: the base has the name too, and its place in listings;
-                                    -- else the place in listings, behind the base's names
-    PRIMARY KEY (parent, name)
-) WITHOUT ROWID;
-CREATE INDEX dentries_ino ON dentries(ino) WHERE ino > 0;
-CREATE INDEX dentries_seq ON dentries(parent, seq) WHERE seq > 0;
--- Ranges written over lower content: disjoint, not adjacent.
-CREATE TABLE extents (
-    ino    INTEGER NOT NULL,
-    epoch  INTEGER NOT NULL,
-    start  INTEGER NOT NULL,
-    finish INTEGER NOT NULL,
-    PRIMARY KEY (ino, epoch, start)
-) WITHOUT ROWID;
--- Names whose entry may differ from the last commit's. With a row, so has every directory above,
--- with an epoch at least as new.
-CREATE TABLE changes (
-    dir   INTEGER NOT NULL,
-    name  BLOB NOT NULL,
-    epoch INTEGER NOT NULL,         -- of the newest change
-    kind  INTEGER NOT NULL,         -- 1: the name itself was made, removed or given to another
-                                    -- inode; 0: something of, or below, its inode
-    PRIMARY KEY (dir, name)
-) WITHOUT ROWID;
--- Where inodes renamed since the last commit were in it.
-CREATE TABLE origins (
-    ino    INTEGER PRIMARY KEY,
-    parent INTEGER NOT NULL,
-    name   BLOB NOT NULL,
-    epoch  INTEGER NOT NULL
-);
-CREATE INDEX origins_place ON origins(parent, name);
--- Directories as the last commit that changed them stored them; codec.pack of the entry.
-CREATE TABLE committed (
-    dir   INTEGER PRIMARY KEY,
-    entry BLOB NOT NULL
-);
--- Inodes without a name that are open, known to the kernel, or not yet swept.
-CREATE TABLE dead (
-    ino INTEGER PRIMARY KEY
-);
-"""
 
 #: Numbers are taken in blocks, so that most new inodes do not touch `counters`.
 _BLOCK = 1024
@@ -134,11 +38,23 @@ _ROW = 2 << 10
 #: The WAL's pages are 1 KiB: with SQLite's 4 KiB a created file costs 27 KB of log, so 8 KB.
 _PAGE = 1024
 
+#: Rows that may be noted and not committed yet: some milliseconds of work.
+_NOTED = 1024
+
 CONTENT, NAME = 0, 1
 Row: TypeAlias = tuple[
     int, int, int, int, int, int, int, int, int, int, bytes, bytes | None, int, bytes | None,
     int | None, bytes | None,
 ]  # fmt: skip
+Place: TypeAlias = tuple[int, bytes]
+
+_PUT_INODE = f"REPLACE INTO inodes VALUES ({','.join('?' * 16)})"
+_PUT_DENTRY = "REPLACE INTO dentries VALUES (?, ?, ?, ?)"
+_PUT_CHANGE = (
+    "INSERT INTO changes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " epoch = excluded.epoch, kind = max(kind, excluded.kind)"
+    " WHERE epoch < excluded.epoch OR kind < excluded.kind"
+)
 
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
@@ -165,51 +81,102 @@ class Journal:
         self._db.execute("PRAGMA synchronous = NORMAL")
         # A checkpoint waits for the disk; `checkpoint` does it in a thread.
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
-        self._migrate()
+        migrate(self._db, path)
         self._numbers = {"ino": (0, 0), "seq": (0, 0)}
         self.epoch = self._counter("epoch")
         #: Layers from this epoch on may lie in shared data files.
         self.shared_from = self._counter("shared")
         #: Rows of `dentries`, or that there is none, as they are now.
-        self._dentries: dict[tuple[int, bytes], tuple[int, int] | None] = {}
+        self._dentries: dict[Place, tuple[int, int] | None] = {}
         self._open = False
         self._failed = False
         self._changes_before = 0
         self._log = Log(path, _PAGE)
+        #: Rows that are not in their tables yet.
+        self._inodes: dict[int, Row] = {}
+        self._names: dict[Place, tuple[int, int]] = {}
+        self._changes: dict[Place, tuple[int, int]] = {}
+        #: Rows that are not noted yet, and whether anything else is not.
+        self._fresh: list[list[Any]] = [[], [], []]  # as `put_inode`, `set_dentry`, `mark` had them
+        self._other = False
+        #: Of the last transaction, None before the first one; and of the next.
+        self._generation: int | None = None
+        self._next_generation = secrets.randbits(62)
+        self._recent = Recent(path.with_suffix(".recent"))
+        self._recover()
 
-    def _migrate(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found == _VERSION:
-            return
-        if found > _VERSION:
-            raise UnsupportedFormat(
-                str(self.path), f"is written in format {found}, this artfs reads up to {_VERSION}",
-                "use a newer artfs",
-            )  # fmt: skip
-        steps = _LACKING[found] if found else _SCHEMA + _CONTESTED + _FIRST
-        version = f"PRAGMA user_version = {_VERSION};"
-        self._db.executescript(f"BEGIN IMMEDIATE; {steps} {version} COMMIT;")
+    def _recover(self) -> None:
+        """Take in what a daemon that was killed had noted and not committed."""
+        for record in self._recent.records(self._counter("recent")):
+            inodes, names, changes = msgspec.msgpack.decode(record)
+            self._begin()
+            self._db.executemany(_PUT_INODE, inodes)
+            self._db.executemany(_PUT_DENTRY, names)
+            self._db.executemany(_PUT_CHANGE, changes)
+        self.commit()
 
     # Transactions
 
     @property
     def pending(self) -> bool:
         """Whether there are changes to commit."""
-        return self._open
+        return self._open or bool(self._inodes or self._names or self._changes)
 
-    def do(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something."""
+    @property
+    def unnoted(self) -> bool:
+        """Whether there are changes that a kill of the daemon would undo."""
+        return self._other or any(self._fresh)
+
+    def _begin(self) -> None:
         if self._failed:
             raise sqlite3.OperationalError("could not be written")
         if not self._open:
             self._db.execute("BEGIN IMMEDIATE")
             self._open = True
             self._changes_before = self._db.total_changes
+
+    def do(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run a statement that changes something."""
+        self._begin()
+        self._write_gathered()
+        self._other = True
         return self._db.execute(sql, args)
 
     def ask(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run a query."""
+        self._write_gathered()
         return self._db.execute(sql, args)
+
+    def _write_gathered(self) -> None:
+        if self._failed or not (self._inodes or self._names or self._changes):
+            return
+        self._begin()
+        self._db.executemany(_PUT_INODE, self._inodes.values())
+        self._db.executemany(_PUT_DENTRY, [(*at, *row) for at, row in self._names.items()])
+        self._db.executemany(_PUT_CHANGE, [(*at, *row) for at, row in self._changes.items()])
+        self._inodes.clear()
+        self._names.clear()
+        self._changes.clear()
+
+    def note(self, at_once: bool = False) -> None:
+        """See to it that what was changed outlives the daemon: commit it if that takes more than a
+        note, or `at_once`. Raises what `commit` raises."""
+        if self._failed:
+            raise sqlite3.OperationalError("could not be written")
+        rows = self.pending_rows
+        if self._other or at_once or rows > _NOTED or self._generation is None:
+            self.commit()
+        elif any(self._fresh):
+            self._log.reserve(rows * _ROW)
+            if self._recent.append(self._generation, msgspec.msgpack.encode(self._fresh)):
+                self._all_noted()
+            else:
+                self.commit()
+
+    def _all_noted(self) -> None:
+        for rows in self._fresh:
+            rows.clear()
+        self._other = False
 
     def commit(self) -> None:
         """End the transaction: what was changed outlives the daemon.
@@ -217,11 +184,15 @@ class Journal:
         Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then SQLite has rolled
         the transaction back, which memory does not know, and no more changes are taken.
         """
-        if self._open:
+        if self.pending:
             self._log.reserve(self.pending_rows * _ROW)
             self._commit()
 
     def _commit(self) -> None:
+        self._begin()
+        self._write_gathered()
+        generation = self._next_generation
+        self._db.execute("UPDATE counters SET value = ? WHERE name = 'recent'", (generation,))
         try:
             self._db.execute("COMMIT")
         except sqlite3.Error:
@@ -229,11 +200,16 @@ class Journal:
             raise
         finally:
             self._open = False
+        self._generation, self._next_generation = generation, generation + 1
+        self._recent.restart()
+        self._log.grew()
+        self._all_noted()
 
     @property
     def pending_rows(self) -> int:
-        """Rows that the open transaction changed."""
-        return self._db.total_changes - self._changes_before if self._open else 0
+        """Rows that the open transaction changed, or will before it is committed."""
+        gathered = len(self._inodes) + len(self._names) + len(self._changes)
+        return gathered + (self._db.total_changes - self._changes_before if self._open else 0)
 
     def reserve(self, size: int) -> None:
         """See to it that the open transaction, with `size` bytes more in the log, can be committed
@@ -248,7 +224,8 @@ class Journal:
 
     def wants_checkpoint(self, is_low: bool) -> bool:
         """Whether the write-ahead log is long, for a disk that has little room or one that has."""
-        return self._log.uncopied > (_CHECKPOINT_LOW if is_low else _CHECKPOINT)
+        limit = _CHECKPOINT_LOW if is_low else _CHECKPOINT
+        return self._log.size > limit and self._log.uncopied > limit
 
     def checkpoint(self) -> None:
         """Copy the log into the database, so that it can begin anew. Blocks; any thread."""
@@ -279,7 +256,7 @@ class Journal:
     def close(self) -> None:
         """Commit and close."""
         try:
-            if self._open:
+            if self.pending and not self._failed:
                 self._commit()
         finally:
             self.abandon()
@@ -295,6 +272,7 @@ class Journal:
             self._db.close()
             last.close()
             self._log.close()
+            self._recent.close()
 
     # Counters
 
@@ -314,7 +292,7 @@ class Journal:
 
     def share_nothing(self) -> None:
         """Every layer is to have a data file of its own. Of a draft that is being made."""
-        self.shared_from = _NEVER
+        self.shared_from = NEVER
         self.do("UPDATE counters SET value = ? WHERE name = 'shared'", (self.shared_from,))
 
     def next_epoch(self) -> None:
@@ -337,26 +315,28 @@ class Journal:
 
     def _remember(self, key: tuple[int, bytes], row: tuple[int, int] | None) -> None:
         if len(self._dentries) >= _DENTRIES:
-            self._dentries.clear()
+            self.forget_dentries()
         self._dentries[key] = row
 
     def forget_dentries(self) -> None:
-        """Rows of `dentries` were changed by other means."""
+        """Ask for rows of `dentries` again."""
+        self._write_gathered()
         self._dentries.clear()
 
     def set_dentry(self, parent: int, name: bytes, ino: int, seq: int) -> None:
         """Write a name."""
-        self.do("REPLACE INTO dentries VALUES (?, ?, ?, ?)", (parent, name, ino, seq))
         self._remember((parent, name), (ino, seq))
+        self._names[parent, name] = (ino, seq)
+        self._fresh[1].append((parent, name, ino, seq))
 
     def drop_dentry(self, parent: int, name: bytes) -> None:
         """Forget a name."""
         self.do("DELETE FROM dentries WHERE parent = ? AND name = ?", (parent, name))
         self._remember((parent, name), None)
 
-    def names_of(self, ino: int) -> list[tuple[int, bytes]]:
+    def names_of(self, ino: int) -> list[Place]:
         """The names given to an inode in the draft."""
-        return self._db.execute(
+        return self.ask(
             "SELECT parent, name FROM dentries WHERE ino = ? AND ino > 0", (ino,)
         ).fetchall()
 
@@ -364,16 +344,17 @@ class Journal:
 
     def mark(self, directory: int, name: bytes, kind: int) -> None:
         """A name's entry differs from the last commit's, as of this epoch."""
-        self.do(
-            "INSERT INTO changes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " epoch = excluded.epoch, kind = max(kind, excluded.kind)"
-            " WHERE epoch < excluded.epoch OR kind < excluded.kind",
-            (directory, name, self.epoch, kind),
-        )
+        known = self._changes.get((directory, name))
+        if known is not None:
+            if known[0] == self.epoch and known[1] >= kind:
+                return
+            kind = max(kind, known[1])
+        self._changes[directory, name] = (self.epoch, kind)
+        self._fresh[2].append((directory, name, self.epoch, kind))
 
     def changed_since(self, directory: int, name: bytes, epoch: int) -> bool:
         """Whether a name was marked as changed after an epoch."""
-        row = self._db.execute(
+        row = self.ask(
             "SELECT 1 FROM changes WHERE dir = ? AND name = ? AND epoch > ?",
             (directory, name, epoch),
         )
@@ -391,7 +372,7 @@ class Journal:
 
     def change_kind(self, directory: int, name: bytes) -> int | None:
         """The `kind` of a changed name, None of one that has not changed."""
-        row = self._db.execute(
+        row = self.ask(
             "SELECT kind FROM changes WHERE dir = ? AND name = ?", (directory, name)
         ).fetchone()
         return row[0] if row else None
@@ -429,18 +410,22 @@ class Journal:
 
     def inode(self, ino: int) -> Row | None:
         """The row of an inode."""
+        gathered = self._inodes.get(ino)
+        if gathered is not None:
+            return gathered
         row: Row | None = self._db.execute("SELECT * FROM inodes WHERE ino = ?", (ino,)).fetchone()
         return row
 
     def changed_of(self, inodes: Iterable[int]) -> set[int]:
         """Which of some inodes have a row."""
         numbers = ",".join(map(str, inodes))
-        rows = self._db.execute(f"SELECT ino FROM inodes WHERE ino IN ({numbers})")
+        rows = self.ask(f"SELECT ino FROM inodes WHERE ino IN ({numbers})")
         return {ino for (ino,) in rows}
 
     def put_inode(self, row: Row) -> None:
         """Write the row of an inode."""
-        self.do(f"REPLACE INTO inodes VALUES ({','.join('?' * 16)})", row)
+        self._inodes[row[0]] = row
+        self._fresh[0].append(row)
 
 
 def extents(db: sqlite3.Connection, ino: int, epoch: int, start: int, end: int) -> list[Range]:

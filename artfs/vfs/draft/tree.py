@@ -121,10 +121,12 @@ class DraftTree:
         if self._garbage.wants_collecting():
             await self._garbage.collect()
 
-    def _save(self) -> None:
+    def _save(self, at_once: bool = False) -> None:
+        """See to it that what was changed outlives the daemon; the journal is committed if need be,
+        or `at_once`."""
         with disk_errors("draft"):
             self._inodes.save()
-            self._journal.commit()
+            self._journal.note(at_once or self._space.is_low)
             self._contents.cut_shrunk()
             self._committed_at = time.monotonic()
 
@@ -141,7 +143,7 @@ class DraftTree:
         try:
             await in_thread(self._journal.checkpoint)
             if not self._committer.reading:
-                self._save()
+                self._save(at_once=True)
                 self._journal.restart_log()
         except (sqlite3.Error, OSError, FileSystemError) as error:
             log.warning("draft %s: the journal's log cannot be emptied: %s", self.draft.path, error)
@@ -262,7 +264,7 @@ class DraftTree:
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
 
     async def flush(self, handle: int) -> None:
-        if self._journal.pending or self._inodes.is_touched(self._handles.file(handle)):
+        if self._journal.unnoted or self._inodes.is_touched(self._handles.file(handle)):
             await self._done()
 
     async def release(self, handle: int) -> None:

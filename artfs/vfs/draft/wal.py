@@ -43,11 +43,19 @@ class Log:
         )
         #: How long they are, or less.
         self._length = self._database_length = 0
+        #: What `_state` found since the last transaction.
+        self._known: tuple[int, int] | None = None
 
     def _state(self) -> tuple[int, int]:
         """Frames in the log, pages of the database with them."""
-        frames, pages = struct.unpack("=II", os.pread(self._shm, 8, _FRAMES_AT))
-        return frames, pages
+        if self._known is None:
+            frames, pages = struct.unpack("=II", os.pread(self._shm, 8, _FRAMES_AT))
+            self._known = frames, pages
+        return self._known
+
+    def grew(self) -> None:
+        """There is a new transaction."""
+        self._known = None
 
     @property
     def size(self) -> int:
@@ -83,6 +91,7 @@ class Log:
     def copied(self) -> None:
         """SQLite has cut the database, and maybe the log, to what it needs. Any thread."""
         self._length = self._database_length = 0
+        self._known = None
 
     def sync(self) -> None:
         """Make it durable. Blocks; any thread."""
