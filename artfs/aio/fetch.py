@@ -14,13 +14,15 @@ import trio
 
 from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
+from artfs.aio.streams import Streams
 from artfs.aio.threads import Hints, arrived, retrying, run_blocking
 from artfs.errors import ArtfsError, Damaged, ObjectNotFound
-from artfs.format import keys
+from artfs.format import keys, walk
 from artfs.format.build import Steps
 from artfs.format.node import Node
 from artfs.repo.blobs import Blobs, neighbours
-from artfs.types import BlobRef
+from artfs.repo.reading import drive
+from artfs.types import BlobRef, Entry
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class Fetcher:
         self._flights: dict[bytes, _Flight] = {}
         self._hints = Hints()
         self._ahead = ReadAhead(self._prefetch)
+        self._streams = Streams(self._prefetch_file)
         self._device = Device()
 
     async def drive(self, steps: Steps[T]) -> T:
@@ -112,7 +115,8 @@ class Fetcher:
             raise DamagedBlob(ref, error.why) from error
 
     async def chunk(self, ref: BlobRef, *, keep: bool = True) -> bytes:
-        """A chunk's bytes; `keep` them for a moment if they will be asked for again.
+        """A chunk's bytes; `keep` them for a moment if they will be asked for again. Otherwise it
+        is a whole small file, and those around it are likely to be wanted.
 
         Raises `DamagedBlob`, `Unreachable`.
         """
@@ -124,7 +128,7 @@ class Fetcher:
         if patience:
             self._device.answered(data is not None)
         if data is None:
-            data = await self._fetch(ref)
+            data = await self._fetch(ref, dense=not keep)
         if keep:
             self._recent.put(ref.digest, data, len(data))
         return data
@@ -137,7 +141,7 @@ class Fetcher:
         except Damaged as error:
             raise DamagedBlob(ref, error.why) from error
 
-    async def _fetch(self, ref: BlobRef) -> bytes:
+    async def _fetch(self, ref: BlobRef, dense: bool) -> bytes:
         while (flight := self._flights.get(ref.digest)) is not None:
             await flight.done.wait()
             if flight.failure is not None:
@@ -147,7 +151,7 @@ class Fetcher:
             # The task that read it was cancelled.
         flight = self._flights[ref.digest] = _Flight()
         try:
-            flight.data = await self._read_patiently(ref)
+            flight.data = await self._read_patiently(ref, dense)
         except ArtfsError as error:
             flight.failure = error
             raise
@@ -156,9 +160,9 @@ class Fetcher:
             flight.done.set()
         return flight.data
 
-    async def _read_patiently(self, ref: BlobRef) -> bytes:
+    async def _read_patiently(self, ref: BlobRef, dense: bool) -> bytes:
         async def attempt() -> bytes:
-            if await self._bring([(ref,)]) and (data := self.at_hand(ref)) is not None:
+            if await self._bring([(ref,)], dense=dense) and (data := self.at_hand(ref)) is not None:
                 return data
             return await run_blocking(self._read, ref)
 
@@ -254,5 +258,22 @@ class Fetcher:
         """A chunk is about to be read: read ahead if this goes on along its pack."""
         self._ahead.walked(ref, whole_file=whole_file)
 
+    def reading(self, file: Entry, offset: int, refs: Sequence[BlobRef]) -> None:
+        """Chunks of a large file, from `offset` on, are about to be read: read ahead."""
+        if self._blobs.is_remote:
+            self._streams.read(file, offset, sum(ref.size for ref in refs))
+        else:
+            for ref in refs:
+                self._ahead.walked(ref, whole_file=False)
+
     def _prefetch(self, ref: BlobRef, length: int) -> bool:
         return self._hints.give(self._blobs.prefetch, ref, length)
+
+    def _prefetch_file(self, file: Entry, start: int, length: int) -> bool:
+        return self._hints.give(self._prefetch_chunks, file, start, length)
+
+    def _prefetch_chunks(self, file: Entry, start: int, length: int) -> None:
+        """Runs in a thread."""
+        refs = [ref for _, ref in drive(walk.chunks(file, start, length), self._blobs)]
+        for run in neighbours(refs):
+            self._blobs.prefetch(run[0], run[-1].offset + run[-1].stored - run[0].offset)

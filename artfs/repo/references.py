@@ -45,9 +45,7 @@ _HASHERS: dict[str, Callable[[], _Hasher]] = {
 class References:
     """The references of one store. Thread-safe; blocking."""
 
-    def __init__(
-        self, catalog: Catalog, blobs: Blobs, options: StoreOptions
-    ) -> None:
+    def __init__(self, catalog: Catalog, blobs: Blobs, options: StoreOptions) -> None:
         self._own = ArtfsSource(catalog, blobs)
         self._sources = Sources(options)
         self._patience = options.sources.patience

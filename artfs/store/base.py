@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -36,6 +36,13 @@ class ObjectReader(ABC):
 
         Raises `Unreachable`, and `ObjectNotFound` if the object is gone meanwhile.
         """
+
+    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+        """The bytes that `read` would return, handed to `write` piece by piece as they come.
+
+        Raises as `read`, after which some may have been handed over, and what `write` raises.
+        """
+        write(self.read(offset, length))
 
     @abstractmethod
     def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:

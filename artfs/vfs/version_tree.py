@@ -216,10 +216,9 @@ class VersionTree(ReadOnlyTree):
 
     async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes | memoryview:
         pieces = await self._fetcher.drive(walk.chunks(entry, offset, size))
-        for _, ref in pieces:
-            self._fetcher.walked(ref)
         if not pieces:
             return b""
+        self._fetcher.reading(entry, offset, [ref for _, ref in pieces])
         begin = offset - pieces[0][0]
         data = await self._fetcher.joined([ref for _, ref in pieces])
         # A view: at 1 GB/s every copy counts.

@@ -23,7 +23,7 @@ _STATES = 4096
 #: Blocks that a file can have: twice as many as the greatest pack.
 MAX_BLOCKS = (BLOCK - _STATES) & ~4095
 _DATA = BLOCK
-_ABSENT, _PRESENT = 0, 1
+_PRESENT = 1
 _FLOCK = struct.Struct("hhqqi")  # struct flock of 64-bit Linux
 
 
@@ -70,19 +70,21 @@ class BlockFile:
         with contextlib.suppress(OSError):
             os.posix_fadvise(self._fd, _DATA + offset, length, os.POSIX_FADV_WILLNEED)
 
-    def fill(self, first: int, data: bytes, size: int | None) -> None:
-        """Keep blocks from `first` on. `size`: that of the pack, if it is known by now.
-
-        The data goes before the states: killed in between, the blocks are absent. Raises `OSError`.
-        """
-        view, at = memoryview(data), _DATA + first * BLOCK
+    def write(self, offset: int, data: bytes) -> None:
+        """Put bytes of the pack into their place; they count when `fill` says so. Raises
+        `OSError`."""
+        view, at = memoryview(data), _DATA + offset
         while view:
             done = os.pwrite(self._fd, view, at)
             view, at = view[done:], at + done
+
+    def fill(self, first: int, stop: int, size: int | None) -> None:
+        """Say that blocks are here, after they were written: killed in between, they are absent.
+        `size`: that of the pack, if it is known by now. Raises `OSError`."""
         if size is not None and size != self.size:
             os.pwrite(self._fd, _HEADER.pack(_MAGIC, size + 1), 0)
             self.size = size
-        os.pwrite(self._fd, bytes([_PRESENT]) * -(-len(data) // BLOCK), _STATES + first)
+        os.pwrite(self._fd, bytes([_PRESENT]) * (stop - first), _STATES + first)
 
     def drop(self, first: int, stop: int) -> None:
         """Make blocks absent again. Raises `OSError`."""

@@ -144,7 +144,7 @@ class CachedReader(ObjectReader):
                 return data
         # The cache loses blocks as fast as they come: it is far too small, or its disk is failing.
         self._shared.counter.add(requests=1, fetched=length)
-        return self._source().read(offset, length)
+        return self._shared.open(self._key).read(offset, length)
 
     def _wait(self, arrival: Arrival) -> None:
         try:
@@ -296,14 +296,14 @@ class CachedReader(ObjectReader):
         kept = self._usable()
         self._clear_doubted(kept, first, stop)
         if kept is None:
-            self._keep(None, first, self._request(first, stop))
+            self._bring_to(None, first, stop)
             return
         locked = kept.file.try_lock(first, stop)
         try:
             if not locked:
                 self._wait_for_others(kept.file, first, stop)
             if not self._take_up(kept, first, stop):
-                self._keep(kept, first, self._request(first, stop))
+                self._bring_to(kept, first, stop)
         finally:
             if locked:
                 kept.file.unlock(first, stop)
@@ -362,30 +362,39 @@ class CachedReader(ObjectReader):
             kept.mark(first, stop)
         return True
 
-    def _request(self, first: int, stop: int) -> bytes:
-        length = (stop - first) * BLOCK
-        data = self._source().read(first * BLOCK, length)
-        self._shared.counter.add(requests=1, fetched=len(data))
-        if len(data) < length:
-            self._size = first * BLOCK + len(data) if data or not first else self._size
-        return data
-
-    def _source(self) -> ObjectReader:
-        if self._inner is None:
-            self._inner = self._shared.open(self._key)
-        return self._inner
-
-    def _keep(self, kept: _Kept | None, first: int, data: bytes) -> None:
-        if kept is not None and self._shared.room.take(len(data)):
+    def _bring_to(self, kept: _Kept | None, first: int, stop: int) -> None:
+        """Request blocks; they go to the file piece by piece, or if it takes none, to memory."""
+        if kept is not None and self._shared.room.take((stop - first) * BLOCK):
             try:
-                kept.file.fill(first, data, self._size)
+                stop = self._request(first, stop, kept.file.write)
+                kept.file.fill(first, stop, self._size)
                 if kept is self._usable():
                     with self._shared.flights.lock:
-                        kept.mark(first, first + -(-len(data) // BLOCK))
+                        kept.mark(first, stop)
                     return
             except OSError as error:
                 log.info("cache: %s: %s", self._key, error)
-        self._shared.memory.put(self._key, first, data)
+                self._shared.room.failed()
+        parts: list[bytes] = []
+        self._request(first, stop, lambda _, piece: parts.append(piece))
+        self._shared.memory.put(self._key, first, b"".join(parts))
+
+    def _request(self, first: int, stop: int, keep: Callable[[int, bytes], None]) -> int:
+        """Have blocks kept as they come, by their offset; the block after the last that came."""
+        begin, length, came = first * BLOCK, (stop - first) * BLOCK, 0
+
+        def write(piece: bytes) -> None:
+            nonlocal came
+            keep(begin + came, piece)
+            came += len(piece)
+
+        if self._inner is None:
+            self._inner = self._shared.open(self._key)
+        self._inner.copy(begin, length, write)
+        self._shared.counter.add(requests=1, fetched=came)
+        if came < length and (came or not first):
+            self._size = begin + came
+        return first + -(-came // BLOCK)
 
     def close(self) -> None:
         self._kept = None

@@ -82,6 +82,11 @@ class Room:
                 self._is_room = False
             return self._is_room
 
+    def failed(self) -> None:
+        """The disk did not take what there was room for: do without for a while."""
+        with self._lock:
+            self._is_room = False
+
     def _trim(self, wanted: int) -> bool:
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(self._cache / "room.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from artfs.store.base import ObjectReader
 from artfs.store.s3.transfer import Transfer
 
@@ -20,6 +22,10 @@ class S3Reader(ObjectReader):
             return b""
         data, self._size = self._transfer.read(self._key, offset, length)
         return data
+
+    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+        if length > 0 and (self._size is None or offset < self._size):
+            self._size = self._transfer.copy(self._key, offset, length, write)
 
     def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         past_end = self._size is not None and offset >= self._size

@@ -161,11 +161,11 @@ def test_killed_while_filling_the_block_is_absent(far: RemoteStore, tmp_path: Pa
         "import os, sys; from pathlib import Path; from artfs.store.cached import blockfile\n"
         "write, done = os.pwrite, []\n"
         "def pwrite(*args):\n"
-        "    if len(done) == 2: os.kill(os.getpid(), 9)\n"
+        "    if done: os.kill(os.getpid(), 9)\n"
         "    done.append(write(*args)); return done[-1]\n"
         "file = blockfile.BlockFile(Path(sys.argv[1]))\n"
-        "os.pwrite = pwrite; done.append(0)\n"
-        "file.fill(0, b'x' * blockfile.BLOCK, None)\n"
+        "os.pwrite = pwrite\n"
+        "file.write(0, b'x' * blockfile.BLOCK); file.fill(0, 1, None)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert done.returncode == -9
