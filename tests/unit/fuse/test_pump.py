@@ -58,6 +58,30 @@ def test_a_busy_client_is_awaited_by_polling(
     trio.run(main)
 
 
+def test_polling_in_vain_ends(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that pauses now and then, as one that lists directories does, is polled for again;
+    one that goes on slowly is not."""
+    monkeypatch.setattr(pump, "_POLLED", 60.0)
+    reader, writer = pipe
+    calls: list[int] = []
+    low_level = LowLevel(Baton(), lambda: calls.append(0))
+
+    async def request() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_soon, writer)
+            await low_level.wait_readable(reader)
+        os.read(reader, 1)
+
+    async def main() -> None:
+        await request()
+        monkeypatch.setattr(pump, "_POLLED", 0.0)
+        for _ in range(2 * pump._HOPES):
+            await request()
+
+    trio.run(main)
+    assert len(calls) == pump._HOPES
+
+
 def test_an_idle_mount_is_not_polled(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
