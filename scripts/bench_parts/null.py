@@ -1,12 +1,14 @@
-"""`null.py MNT`: a filesystem on pyfuse3 that does nothing, in the background.
+"""`null.py MNT [SOURCE]`: a filesystem on pyfuse3 that does nothing, in the background.
 
-Names and attributes are kept in memory, written bytes are dropped. What it takes is the share of
-the kernel, libfuse, pyfuse3 and the event loop of artfs in what a draft takes: none can be faster.
+Names and attributes are kept in memory, those of SOURCE's tree from the start; written bytes are
+dropped, nothing can be read. What it takes is the share of the kernel, libfuse, pyfuse3 and the
+event loop of artfs in what a mount takes: none can be faster.
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import sys
@@ -27,6 +29,19 @@ class Null(pyfuse3.Operations):
         super().__init__()
         self._attrs = [self._new(0, 0), self._new(pyfuse3.ROOT_INODE, stat.S_IFDIR | 0o755)]
         self._names: dict[tuple[int, bytes], int] = {}
+        self._lists: dict[int, list[tuple[bytes, pyfuse3.EntryAttributes, int]]] = {}
+
+    def show(self, source: bytes, ino: int = pyfuse3.ROOT_INODE) -> None:
+        """List what a directory holds, with sub-directories."""
+        listed = self._lists[ino] = []
+        with os.scandir(source) as entries:
+            for position, entry in enumerate(entries, 1):
+                info = entry.stat(follow_symlinks=False)
+                attrs = self._make(ino, entry.name, info.st_mode)
+                attrs.st_size = info.st_size
+                listed.append((entry.name, attrs, position))
+                if entry.is_dir(follow_symlinks=False):
+                    self.show(entry.path, attrs.st_ino)
 
     @staticmethod
     def _new(ino: int, mode: int) -> pyfuse3.EntryAttributes:
@@ -88,7 +103,9 @@ class Null(pyfuse3.Operations):
         return pyfuse3.FileHandleT(inode)
 
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        return
+        for listed in self._lists.get(fh, [])[start_id:]:
+            if not pyfuse3.readdir_reply(token, *listed):
+                return
 
     async def releasedir(self, fh: int) -> None:
         return
@@ -101,9 +118,13 @@ def main() -> None:
     if os.fork():
         return
     os.setsid()
+    null = Null()
+    if len(sys.argv) > 2:
+        null.show(os.fsencode(sys.argv[2]))
+    gc.freeze()
     pump.install(lambda: None)
     options = {*pyfuse3.default_options, "fsname=null", "default_permissions"}
-    pyfuse3.init(Null(), sys.argv[1], options)
+    pyfuse3.init(null, sys.argv[1], options)
     try:
         trio.run(pyfuse3.main)
     finally:

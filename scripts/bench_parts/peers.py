@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 
@@ -72,8 +72,9 @@ class Peer:
         """Shows a data set; not called of a peer that is mounted otherwise."""
         return []
 
-    #: Whether it shows data sets; whether there is a folder to write to.
-    is_readable = True
+    #: The steps of showing a data set that it takes part in.
+    reads: Container[str] = ("mount", "walk", "read", "random", "seq")
+    #: Whether there is a folder to write to.
     is_writable = False
 
     def writable_command(self, point: Path) -> Sequence[str | Path]:
@@ -131,7 +132,12 @@ class Native(Peer):
         copy: list[str | Path] = ["cp", "-r", self.base / dataset, self.work / dataset]
         if dataset == "small":
             return {"store": [copy, ["sync"]]}
-        return {"store": [copy], "store + sync": [copy, ["sync"]]}
+        # The last is what every tool pays whose data is to be there after a reset of the machine.
+        durably: list[str | Path] = [
+            "dd", "bs=8M", "conv=fsync", f"if={self.base / dataset / 'big.bin'}",
+            f"of={self.work / 'big.bin'}",
+        ]  # fmt: skip
+        return {"store": [copy], "store + sync": [copy, ["sync"]], "store fsync": [durably]}
 
     @contextlib.contextmanager
     def mounted(self, dataset: str) -> Iterator[tuple[Path, float]]:
@@ -168,8 +174,11 @@ class Null(Peer):
     """What nothing but FUSE costs, see `null.py`."""
 
     name = "null"
-    is_readable = False
+    reads = ("walk",)
     is_writable = True
+
+    def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:
+        return [*self.writable_command(point), self.base / dataset]
 
     def writable_command(self, point: Path) -> Sequence[str | Path]:
         return [sys.executable, Path(__file__).with_name("null.py"), point]
