@@ -60,7 +60,7 @@ class Sharing(msgspec.Struct, frozen=True):
             except (Conflict, InvalidValue):
                 self._open_again(version, finish, is_new)
                 raise
-        version.close(finish, done.version)
+        version.close(finish, done.record, done.changed)
         version.require_within(part, done.record)
         return done
 
@@ -103,7 +103,7 @@ def _made(
 def _part(writer: PackWriter, wish: Wish) -> PartRecord:
     base, labels = wish.base, wish.labels
     return PartRecord(
-        root=RootRecord.of(wish.root), base=-1 if base is None else base.number,
+        root=RootRecord.of(wish.root), run=wish.run, base=-1 if base is None else base.number,
         follows=base is not None and base.is_latest, type=wish.type,
         description=labels.description, metadata=labels.metadata, tags=labels.tags,
         ttl=labels.ttl, aliases=list(wish.aliases), created=now("microseconds"),

@@ -148,9 +148,10 @@ class LinkRecord(msgspec.Struct, frozen=True):
 
 class PartRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`parts/…/writers/WRITER.json`: what one writer adds to a version. `follows`: `base` was the
-    newest version when the tree was begun."""
+    newest version when the tree was begun. `run`: which run adds it, ENTITY/PROJECT/ID."""
 
     root: RootRecord
+    run: str = ""
     base: int = -1
     follows: bool = False
     type: str = ""

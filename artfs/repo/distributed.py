@@ -17,6 +17,7 @@ import msgspec
 from artfs.errors import Conflict, InvalidValue, ObjectNotFound
 from artfs.format import keys, record, walk
 from artfs.format.record import FinishRecord, PartRecord, RootRecord, VersionRecord
+from artfs.format.runs import Output, RunArtifacts
 from artfs.repo.blobs import Blobs
 from artfs.repo.compare import content_of
 from artfs.repo.editing import empty_directory
@@ -26,7 +27,7 @@ from artfs.repo.packing import PackWriter
 from artfs.repo.reading import drive
 from artfs.repo.repository import Repository
 from artfs.repo.union import Clash, unite
-from artfs.types import ArtifactKey, Entry
+from artfs.types import ArtifactKey, Entry, parse_run
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -181,18 +182,29 @@ class Distributed:
         """The aliases that the version is to get from its parts."""
         return [alias for _, part in self._parts() for alias in part.aliases]
 
-    def close(self, finish: FinishRecord, number: int) -> None:
-        """Note which version was made of it, and remove the parts."""
+    def close(self, finish: FinishRecord, version: VersionRecord, made: bool) -> None:
+        """Note which version was made of it, or (not `made`) had its content already, also with the
+        runs that added to it, and remove the parts."""
         found, revision = self._read_finish()
         if found is None or found.commit != finish.commit:
             return  # it was opened again meanwhile, and others go on adding
         if found.version < 0:
-            new = record.encode(msgspec.structs.replace(found, version=number))
+            new = record.encode(msgspec.structs.replace(found, version=version.version))
             with contextlib.suppress(Conflict):  # another has noted it
                 self._repository.store.compare_and_set(self._finish, new, revision)
-        for run, _ in list(self._parts()):
+        output = Output(
+            artifact=f"{self._key.entity}/{self._key.project}/{self._key.name}",
+            version=version.version, digest=version.digest, made=made,
+        )  # fmt: skip
+        for run, part in list(self._parts()):
+            self._note_with(part.run, output)
             with contextlib.suppress(Conflict):  # another removes them as well
                 self.withdraw(run)
+
+    def _note_with(self, run: str, output: Output) -> None:
+        if run:
+            runs, key = self._repository.runs, parse_run(run, ("", ""))
+            runs.add(key, RunArtifacts([], [output]), runs.next_part(key))
 
     def require_within(self, part: PartRecord, version: VersionRecord) -> None:
         """Raises `Conflict` unless a version has all of a part: another run may have finished it

@@ -117,9 +117,11 @@ def test_portfolios_show_like_artifacts(mount: Mount) -> None:
     soon(lambda: os.readlink(pets / "latest") == "v1")
     artfs("unlink", "pets:top")
     soon(lambda: sorted(os.listdir(pets)) == ["latest", "v1"])
-    artfs("rm", "--force", "data:v1")
-    soon(lambda: os.listdir(pets) == [])
-    soon(lambda: "v1" not in os.listdir(mount.path / "data"))
+    with open(pets / "v1/file") as file:
+        artfs("rm", "--force", "data:v1")
+        soon(lambda: os.listdir(pets) == [])
+        soon(lambda: "v1" not in os.listdir(mount.path / "data"))
+        assert file.read() == "one"
 
 
 def test_changed_metadata_shows(source: Path, mount: Mount) -> None:

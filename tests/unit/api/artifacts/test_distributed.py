@@ -13,6 +13,7 @@ from artfs import Artifact
 from artfs.errors import ArtifactNotLoggedError, CommitConflict, Conflict, InvalidValue
 from artfs.format import keys
 from artfs.repo.repository import Repository
+from artfs.types import ArtifactKey, RunKey
 from tests.unit.api.artifacts.contents import made, saved, stored, versions
 
 
@@ -76,6 +77,19 @@ def test_labels_and_aliases_of_all_come_together() -> None:
     assert (found.description, found.tags) == ("first", ["raw", "good"])
     assert found.metadata["a"] == 1
     assert found.aliases == ["latest", "one", "two"]
+
+
+def test_every_run_that_added_to_it_has_made_it(repository: Repository) -> None:
+    upsert(id="w1", a="1")
+    upsert(id="w2", b="2")
+    with wandb.init(group="g", id="last") as run:
+        run.finish_artifact(made(c="3"))
+    for name in ("w1", "w2", "last"):
+        [output] = repository.runs.artifacts(RunKey("default", "default", name)).outputs
+        assert (str(output), output.made) == ("data:v0", True)
+    assert repository.catalog.version(ArtifactKey("default", "default", "data"), 0).run.endswith(
+        "/last"
+    )
 
 
 def test_ids_and_artifacts_are_apart() -> None:
