@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_parts import client, data, pauses, peers, report
+from bench_parts import api, client, data, pauses, peers, report
 
 STEPS = {
     "small": ["store", "mount", "walk", "read"],
@@ -151,7 +151,7 @@ def bench_pauses(artfs: peers.Artfs) -> list[tuple[str, bool]]:
 
 
 def parse() -> argparse.Namespace:
-    words = sorted({"pauses", *STEPS, *(step for steps in STEPS.values() for step in steps)})
+    words = sorted({"api", "pauses", *STEPS, *(step for steps in STEPS.values() for step in steps)})
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/artfs-bench"))
     parser.add_argument("--repeat", type=int, default=3)
@@ -185,9 +185,13 @@ def main() -> int:
             waits = [
                 w for peer in able if isinstance(peer, peers.Artfs) for w in bench_pauses(peer)
             ]
+        if not args.only or "api" in args.only:
+            small = args.dir / "small"
+            waits += api.bench(results, small, Path(work), args.repeat, drop_caches)
         results.peaks = {peer.name: peer.peak for peer in able}
     print(f"{platform.platform()}, {os.cpu_count()} cores, median of {args.repeat}")
-    print(report.table(results, [peer.name for peer in able]))
+    names = dict.fromkeys([*(peer.name for peer in able), *api.PEERS])
+    print(report.table(results, [name for name in names if results.has(name)]))
     checks = report.verdicts(results) + waits
     for text, holds in checks:
         print("PASS" if holds else "FAIL", text)

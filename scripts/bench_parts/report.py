@@ -32,6 +32,10 @@ class Results:
     def add(self, row: str, peer: str, seconds: float) -> None:
         self.seconds.setdefault(row, {}).setdefault(peer, []).append(seconds)
 
+    def has(self, peer: str) -> bool:
+        """Whether anything was measured of a peer."""
+        return any(peer in row for row in self.seconds.values())
+
     def median(self, row: str, peer: str) -> float | None:
         values = self.seconds.get(row, {}).get(peer)
         return median(values) if values else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -69,14 +70,19 @@ def huge(repository: Repository) -> Repository:
 def reads(huge: Repository, monkeypatch: pytest.MonkeyPatch) -> list[BlobRef]:
     """Every blob that is fetched from the store."""
     found: list[BlobRef] = []
-    read = Blobs.read
+    read, span = Blobs.read, Blobs.span
 
     def recording(self: Blobs, ref: BlobRef) -> bytes:
         found.append(ref)
         return read(self, ref)
 
+    def recording_all(self: Blobs, refs: Sequence[BlobRef]) -> bytes:
+        found.extend(refs)
+        return span(self, refs)
+
     huge.blobs._nodes.clear()
     monkeypatch.setattr(Blobs, "read", recording)
+    monkeypatch.setattr(Blobs, "span", recording_all)
     return found
 
 

@@ -155,6 +155,9 @@ def test_a_value_goes_on_into_the_next_version() -> None:
     grown.add_data(picture(9))
     draft["t"] = grown
     draft.save()
+    source = artifact._values_of
+    assert source is not None
+    assert not source._fetched  # the picture that stays was not read
     assert draft.version == "v1"
     assert draft["t"] == Table(["i"], [[picture()], [picture(9)]])
     assert len(files("data:v1")) == 3
