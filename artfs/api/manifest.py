@@ -96,7 +96,7 @@ class ArtifactManifest:
 
         Raises `Damaged`, `Unreachable`.
         """
-        found = dict(wandbmanifest.contents(self._tree, self._repository.blobs))
+        found = dict(wandbmanifest.contents(self._tree, self._repository))
         return {**wandbmanifest.HEAD, "contents": found}
 
     def digest(self) -> str:
@@ -105,7 +105,7 @@ class ArtifactManifest:
         Raises `Damaged`, `Unreachable`.
         """
         digest = wandbmanifest.WandbDigest()
-        for path, row in wandbmanifest.contents(self._tree, self._repository.blobs):
+        for path, row in wandbmanifest.contents(self._tree, self._repository):
             digest.update(path, row)
         return digest.hexdigest()
 

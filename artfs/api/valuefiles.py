@@ -20,10 +20,13 @@ from artfs.api.lookup import look_up, raw, text
 from artfs.api.oserrors import ABSENT
 from artfs.api.values import Value
 from artfs.api.version import Version
-from artfs.errors import NotFound, Unsupported
+from artfs.errors import InvalidValue, NotFound
+from artfs.format.reference import reference_of
+from artfs.repo import own_source
 from artfs.repo.export import Export
 from artfs.repo.reading import entries
-from artfs.types import Entry
+from artfs.repo.references import entry_of_found
+from artfs.types import Entry, Kind, Ref
 
 
 class ValueTarget:
@@ -55,7 +58,10 @@ class ValueTarget:
         self.local_files[os.path.abspath(local_path)] = paths.parse(name)
 
     def add_reference(self, uri: str, name: str) -> None:
-        raise Unsupported(uri, "is a reference, which cannot be added yet")
+        found = self._content.writer.repository.references.describe(uri)
+        if len(found) != 1 or not found[0].itself:
+            raise InvalidValue(uri, "is a directory, and no file")
+        self._entries[name] = entry_of_found(found[0], b"-")
 
     def has(self, name: str) -> bool:
         return self._entry(name) is not None
@@ -91,11 +97,27 @@ class ValueSource:
         self._lock = threading.Lock()
         self._directory = ""
         self._fetched: set[str] = set()
+        self._others: dict[Ref, ValueSource] = {}
 
     def open(self, name: str) -> BinaryIO:
         shown = self._shown(name)
         repository = self._version.repository
         return VersionFile(require_file(self._file(name), shown, repository), repository, shown)
+
+    def origin(self, name: str) -> tuple[ValueSource, str]:
+        entry = self._file(name)
+        if entry.kind != Kind.REFERENCE:
+            return self, name
+        reference = reference_of(entry)
+        if reference.scheme != own_source.SCHEME:
+            return self, name
+        ref, path = own_source.parsed(reference.uri)
+        with self._lock:
+            other = self._others.get(ref)
+            if other is None:
+                version = Version.of(self._version.repository, ref)
+                other = self._others[ref] = ValueSource(version)
+        return other, text(path)
 
     def local(self, name: str) -> Path:
         entry = self._file(name)

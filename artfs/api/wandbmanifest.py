@@ -2,6 +2,8 @@
 
 W&B has files and references only: a link is what it leads to, of a directory all that is in it; a
 link that leads nowhere, or out of the version, is left out, and so is a directory of its own.
+The digest of a reference is its source's ETag, or the MD5 of its content, or its URI where nothing
+was recorded that W&B knows.
 Source: wandb/sdk/artifacts/artifact_manifests/artifact_manifest_v1.py, wandb 0.30.
 """
 
@@ -14,8 +16,10 @@ from typing import TypeAlias
 
 from artfs.api.lookup import look_up, raw, text
 from artfs.api.oserrors import ABSENT
+from artfs.format.reference import reference_of
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, content
+from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind
 
 #: What a manifest has beside its contents.
@@ -24,7 +28,7 @@ HEAD: dict[str, object] = {
     "storagePolicy": "wandb-storage-policy-v1",
     "storagePolicyConfig": {"storageLayout": "V2"},
 }
-#: An entry: `digest`, and `size` or `ref`.
+#: An entry: `digest`, and `size`; of a reference `ref`, and perhaps `extra`.
 Row: TypeAlias = dict[str, object]
 #: Called with (bytes, files) read since the last call.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -45,14 +49,18 @@ class WandbDigest:
 
 
 def contents(
-    root: Entry, blobs: Blobs, progress: Progress = lambda _bytes, _files: None
+    root: Entry, repository: Repository, progress: Progress = lambda _bytes, _files: None
 ) -> Iterator[tuple[str, Row]]:
     """The entries of a version by path, in the order of W&B's digest. Reads all files.
 
-    Raises `Damaged`, `ObjectNotFound`, `Unreachable`.
+    Raises `Damaged`, `ObjectNotFound`, `Unreachable`; `SourceChanged` of a reference that is read.
     """
-    for path, entry in _below(root, [root], "", blobs):
-        yield path, {"digest": _digest(entry, blobs), "size": entry.size}
+    for path, entry in _below(root, [root], "", repository.blobs):
+        if entry.kind == Kind.REFERENCE:
+            yield path, _reference(entry, repository)
+        else:
+            digest = _md5(content(entry, repository.blobs))
+            yield path, {"digest": digest, "size": entry.size}
         progress(entry.size, 1)
 
 
@@ -82,8 +90,31 @@ def _behind(root: Entry, path: str, blobs: Blobs) -> Entry | None:
         raise
 
 
-def _digest(file: Entry, blobs: Blobs) -> str:
+def _reference(entry: Entry, repository: Repository) -> Row:
+    reference = reference_of(entry)
+    kind, value = reference.checksum_kind, reference.checksum_value
+    extra: dict[str, str] = {}
+    if kind == "etag":
+        digest = value.strip('"')
+        extra["etag"] = value if reference.scheme.startswith("http") else digest
+    elif kind == "md5":
+        digest = base64.b64encode(bytes.fromhex(value)).decode()
+    elif kind in ("blake3", "artfs"):
+        digest = _md5(repository.references.content(entry))
+    else:
+        digest = reference.uri
+    row: Row = {"digest": digest, "ref": reference.uri}
+    if reference.version:
+        extra["versionID"] = reference.version
+    if extra:
+        row["extra"] = extra
+    if kind and reference.sized:
+        row["size"] = entry.size
+    return row
+
+
+def _md5(pieces: Iterator[bytes]) -> str:
     md5 = hashlib.md5(usedforsecurity=False)
-    for piece in content(file, blobs):
+    for piece in pieces:
         md5.update(piece)
     return base64.b64encode(md5.digest()).decode()

@@ -62,7 +62,7 @@ def _wandb(
 ) -> Iterator[str]:
     yield json.dumps(wandbmanifest.HEAD)[:-1] + ',\n "contents": {'
     comma, digest = "", wandbmanifest.WandbDigest()
-    for path, row in wandbmanifest.contents(version.root.entry(), repository.blobs, step):
+    for path, row in wandbmanifest.contents(version.root.entry(), repository, step):
         digest.update(path, row)
         yield f"{comma}\n  {json.dumps(path)}: {json.dumps(row)}"
         comma = ","

@@ -54,6 +54,9 @@ class Folder:
         self.fetched.append(name)
         return self.root / name
 
+    def origin(self, name: str) -> tuple[Folder, str]:
+        return self, name
+
     def names(self, directory: str) -> list[str]:
         files = (p for p in (self.root / directory).rglob("*") if p.is_file())
         return sorted(p.relative_to(self.root).as_posix() for p in files)

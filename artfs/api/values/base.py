@@ -99,6 +99,7 @@ def read(name: str, source: Source) -> Value:
     if file_name is None:
         raise NotFound(name, "there is no value of this name")
     kind = _kind_of(file_name)
+    source, file_name = source.origin(file_name)
     try:
         with source.open(file_name) as file:
             document = json.load(file)

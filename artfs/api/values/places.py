@@ -65,6 +65,11 @@ class Source(Protocol):
     def has(self, name: str) -> bool:
         """Whether there is a file or a reference of this name."""
 
+    def origin(self, name: str) -> tuple[Source, str]:
+        """Where a file is that a document may be read from: of a reference to another artifact,
+        that artifact and the name there, as the names in the document are of it. Raises `NotFound`.
+        """
+
     def names(self, directory: str) -> Iterable[str]:
         """The names of all files at any depth below a directory, whole, in a fixed order."""
 
