@@ -13,7 +13,7 @@ PROJECTS = "projects/"
 PARTS = "parts/"
 RUNS = "runs/"
 
-_VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/[0-9]{10}\.json\Z")
+_VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/([0-9]{10})\.json\Z")
 
 
 def pack(pack_id: bytes) -> str:
@@ -55,6 +55,12 @@ def version(key: ArtifactKey, number: int) -> str:
 def is_version(key: str) -> bool:
     """Whether it is the key of a version record, which never changes."""
     return _VERSION.match(key) is not None
+
+
+def version_of(key: str) -> int | None:
+    """The number in the key of a version record; None for another key."""
+    match = _VERSION.match(key)
+    return int(match[1]) if match else None
 
 
 def deletion(key: ArtifactKey, number: int) -> str:

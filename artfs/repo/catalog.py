@@ -8,6 +8,7 @@ record, which stays.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 
 from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
@@ -16,6 +17,9 @@ from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.repo.labels import LabelBook, now
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
+
+#: Fewer than S3 lists in one answer.
+_LISTED = 900
 
 
 class Catalog:
@@ -79,6 +83,13 @@ class Catalog:
         """The highest version number ever given, or -1."""
         with self._lock:
             known = self._newest_seen.get(key, -1)
+        if known < 0 and self._store.is_remote:
+            # One request, where probing takes three to twenty, one after the other.
+            names = [o.key for o in itertools.islice(self._store.list(keys.versions(key)), _LISTED)]
+            numbers = (keys.version_of(name) for name in names)
+            known = max((number for number in numbers if number is not None), default=-1)
+            if len(names) < _LISTED:
+                return self._seen(key, known)
         step, low = 1, known
         while self._store.exists(keys.version(key, low + step)):
             low, step = low + step, step * 2
@@ -89,9 +100,13 @@ class Catalog:
                 low = middle
             else:
                 high = middle
-        with self._lock:
-            self._newest_seen[key] = max(low, self._newest_seen.get(key, -1))
-        return low
+        return self._seen(key, low)
+
+    def _seen(self, key: ArtifactKey, number: int) -> int:
+        if number >= 0:
+            with self._lock:
+                self._newest_seen[key] = max(number, self._newest_seen.get(key, -1))
+        return number
 
     def deleted(self, key: ArtifactKey) -> set[int]:
         """Numbers of the deleted versions."""
@@ -224,8 +239,9 @@ class Catalog:
             return self._by_digest(key, ref.digest)
         number = parse_version(ref.selector)
         if ref.selector == LATEST:
-            number = self.latest(key)
-        elif number is None:
+            # That it is not deleted has been seen just now.
+            return self.version_ever(key, self.latest(key))
+        if number is None:
             number, _ = self._alias(key, ref.selector)
             if number is None:
                 if self.newest_number(key) < 0:
