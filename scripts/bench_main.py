@@ -1,5 +1,7 @@
 """Times artfs next to plain ext4, bindfs and squashfuse on the same data, in the same run.
 
+`s3` is about a store in a bucket, see bench_parts/s3.py.
+
 What writes, and what lists, is timed on `null`, too: a filesystem that does nothing, which nothing
 on pyfuse3 can outrun.
 
@@ -20,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_parts import api, client, data, pauses, peers, report
+from bench_parts import api, client, data, pauses, peers, report, s3
 
 STEPS = {
     "small": ["store", "mount", "walk", "read"],
@@ -151,7 +153,8 @@ def bench_pauses(artfs: peers.Artfs) -> list[tuple[str, bool]]:
 
 
 def parse() -> argparse.Namespace:
-    words = sorted({"api", "pauses", *STEPS, *(step for steps in STEPS.values() for step in steps)})
+    parts = {"api", "pauses", "s3"}
+    words = sorted({*parts, *STEPS, *(step for steps in STEPS.values() for step in steps)})
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/artfs-bench"))
     parser.add_argument("--repeat", type=int, default=3)
@@ -188,6 +191,9 @@ def main() -> int:
         if not args.only or "api" in args.only:
             small = args.dir / "small"
             waits += api.bench(results, small, Path(work), args.repeat, drop_caches)
+        if not args.only or "s3" in args.only:
+            (Path(work) / "s3").mkdir()
+            waits += s3.Bench(args.dir, Path(work) / "s3", drop_caches).run()
         results.peaks = {peer.name: peer.peak for peer in able}
     print(f"{platform.platform()}, {os.cpu_count()} cores, median of {args.repeat}")
     names = dict.fromkeys([*(peer.name for peer in able), *api.PEERS])

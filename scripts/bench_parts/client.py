@@ -52,6 +52,18 @@ def read(root: str) -> int:
     return total
 
 
+def shuffled(root: str) -> int:
+    """Read every file whole, in random order; the number of bytes."""
+    paths = [os.path.join(at, name) for at, _, names in os.walk(root) for name in names]
+    paths.sort()
+    random.Random(5).shuffle(paths)
+    total = 0
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            total += len(file.readall())
+    return total
+
+
 def seq(root: str) -> int:
     """Read the big file front to back; the number of bytes."""
     fd = os.open(os.path.join(root, "big.bin"), os.O_RDONLY)
@@ -111,7 +123,14 @@ def main() -> None:
             sys.exit("random: what was read is not what the source holds")
         print(elapsed, sum(map(len, blocks)))
         return
-    loops = {"walk": walk, "read": read, "seq": seq, "write": write, "create": create}
+    loops = {
+        "walk": walk,
+        "read": read,
+        "shuffled": shuffled,
+        "seq": seq,
+        "write": write,
+        "create": create,
+    }
     loop = loops.get(step) or functools.partial(untar, archive=source)
     start = time.perf_counter()
     count = loop(root)
