@@ -33,8 +33,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _places = trio.CapacityLimiter(LIMIT)
 
 
-async def run_blocking(fn: Callable[[*Args], T], *args: *Args) -> T:
-    """What `fn` returns or raises, run in a thread.
+async def run_blocking(
+    fn: Callable[[*Args], T], *args: *Args, places: trio.CapacityLimiter = _places
+) -> T:
+    """What `fn` returns or raises, run in a thread, of which there are as many as `places`.
 
     As `trio.to_thread.run_sync(abandon_on_cancel=True)`, but for what that does for functions which
     call back into trio or read context variables: 20 of its 56 us, at every read from a disk.
@@ -42,9 +44,9 @@ async def run_blocking(fn: Callable[[*Args], T], *args: *Args) -> T:
     task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
     job = object()
     try:
-        _places.acquire_on_behalf_of_nowait(job)
+        places.acquire_on_behalf_of_nowait(job)
     except trio.WouldBlock:
-        await _places.acquire_on_behalf_of(job)
+        await places.acquire_on_behalf_of(job)
     waiting = True
 
     def give_up(_: object) -> trio.lowlevel.Abort:
@@ -53,7 +55,7 @@ async def run_blocking(fn: Callable[[*Args], T], *args: *Args) -> T:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def finish(outcome: Outcome[T]) -> None:
-        _places.release_on_behalf_of(job)
+        places.release_on_behalf_of(job)
         if waiting:
             trio.lowlevel.reschedule(task, outcome)
 
@@ -92,11 +94,17 @@ async def arrived(future: Future[T]) -> T:
     return future.result()
 
 
-async def run_retrying(patience: float, what: str, fn: Callable[[*Args], T], *args: *Args) -> T:
+async def run_retrying(
+    patience: float,
+    what: str,
+    fn: Callable[[*Args], T],
+    *args: *Args,
+    places: trio.CapacityLimiter = _places,
+) -> T:
     """What `fn` returns, run in a thread, again and again as `retrying`."""
 
     async def attempt() -> T:
-        return await run_blocking(fn, *args)
+        return await run_blocking(fn, *args, places=places)
 
     return await retrying(patience, what, attempt)
 

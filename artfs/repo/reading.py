@@ -13,6 +13,9 @@ from artfs.types import Entry
 
 T = TypeVar("T")
 
+#: Bytes that are fetched ahead of who reads a file of a remote store.
+_AHEAD = 48 << 20
+
 
 def drive(steps: Steps[T], blobs: Blobs) -> T:
     """Run a traversal to its end, fetching each node it asks for."""
@@ -61,6 +64,8 @@ def content(
     end = file.size if length is None else min(file.size, offset + length)
     position = offset
     while position < end:
+        if blobs.is_remote:
+            _expect(file, blobs, position, min(end - position, _AHEAD))
         for start, ref in drive(walk.chunks(file, position, min(end - position, 16 << 20)), blobs):
             try:
                 data = blobs.read(ref)
@@ -70,6 +75,16 @@ def content(
             piece = data[max(0, position - start) : end - start]
             position += len(piece)
             yield piece
+
+
+def _expect(file: Entry, blobs: Blobs, offset: int, length: int) -> None:
+    """Have a part of a file that is about to be read fetched at once."""
+    refs = [ref for _, ref in drive(walk.chunks(file, offset, length), blobs)]
+    for run in neighbours(refs) if refs else ():
+        if file.height == 0:  # a small file, read whole: those around it are likely to be next
+            blobs.reader(run[0].pack).expect_all()
+        else:
+            blobs.prefetch(run[0], run[-1].offset + run[-1].stored - run[0].offset)
 
 
 def chunks_at(file: Entry, blobs: Blobs, offset: int, length: int) -> tuple[int, bytes]:

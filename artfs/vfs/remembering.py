@@ -1,18 +1,17 @@
 """The catalog as a mount asks it: from threads, with patience, and each answer good for a moment.
 
-Belongs to the event loop. Failures are not remembered, so what is new is there at once.
+Belongs to the event loop. Failures are not remembered, so what is new is there at once; an answer
+is remembered for as long as the store does not give a new one.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple, cast
+from typing import TypeVar, TypeVarTuple
 
 import msgspec
-from cachetools import TTLCache
 
-from artfs.aio.threads import run_retrying
+from artfs.aio.answers import Answers
 from artfs.errors import NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.catalog import Catalog
@@ -22,7 +21,6 @@ from artfs.types import LATEST, ArtifactKey, Entry, Ref
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-_ANSWERS = 1024
 #: Versions whose sizes one statfs reads at most; a bigger project shows less than it has.
 _COUNTED = 1000
 
@@ -50,17 +48,11 @@ class Remembering:
 
     def __init__(self, catalog: Catalog, seconds: float, timeout: float) -> None:
         self._catalog = catalog
-        self._timeout = timeout
-        self._answers: TTLCache[object, object] = TTLCache(_ANSWERS, seconds, time.monotonic)
+        self._answers = Answers(seconds, timeout)
         self._sizes: dict[tuple[ArtifactKey, int], tuple[int, int]] = {}
 
     async def _ask(self, fn: Callable[[*Args], T], *args: *Args) -> T:
-        key = (fn, args)
-        if key in self._answers:
-            return cast("T", self._answers[key])
-        answer = await run_retrying(self._timeout, "store", fn, *args)
-        self._answers[key] = answer
-        return answer
+        return await self._answers.ask(fn, *args)
 
     async def record(self, key: ArtifactKey, number: int) -> VersionRecord:
         """Raises `NotFound`, also of a deleted version."""
