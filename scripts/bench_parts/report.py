@@ -63,6 +63,16 @@ def verdicts(results: Results) -> list[tuple[str, bool]]:
     for row, factor, peer, peer_row in MUST_HOLD:
         ours, theirs = results.median(row, "artfs"), results.median(peer_row, peer)
         if ours is not None and theirs is not None:
+            limit = factor * theirs
             text = f"{row}: {ours:.3f} <= {factor:.2f} * {theirs:.3f} ({peer}, {peer_row})"
-            found.append((text, ours <= factor * theirs))
+            found.append((text + _beside_null(results, row, ours, limit), ours <= limit))
     return found
+
+
+def _beside_null(results: Results, row: str, ours: float, limit: float) -> str:
+    """What a filesystem that does nothing takes: whether anybody could hold the limit here."""
+    null = results.median(row, "null")
+    if null is None:
+        return ""
+    verdict = "beyond that" if null > limit else "within that"
+    return f"; null takes {null:.3f}, {verdict}, and artfs {ours / null:.2f} times as long"

@@ -28,6 +28,7 @@ from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.intervals import Intervals, Range
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.numbers import FIRST_BASE
 from artfs.vfs.draft.threads import disk_errors, in_thread
 
 #: Longer reads go to a thread; shorter ones take less time than starting one.
@@ -61,6 +62,32 @@ class WritePace:
         """How long a write in the event loop has taken."""
         if seconds > self._SLOW:
             self._avoided = self._AVOIDED
+
+
+class Promises:
+    """Of which inodes content may have been promised to outlive a reset of the machine."""
+
+    #: More numbers are not remembered, but all taken for promised.
+    _KEPT = 1 << 16
+
+    def __init__(self, journal: Journal) -> None:
+        # What was promised before this daemon began is not known.
+        self._was_there = journal.ask("SELECT 1 FROM inodes LIMIT 1").fetchone() is not None
+        (self._new,) = journal.ask("SELECT value FROM counters WHERE name = 'ino'").fetchone()
+        self._all = False
+        self._inodes: set[int] = set()
+
+    def add(self, ino: int) -> None:
+        """The content of an inode has been synced."""
+        self._inodes.add(ino)
+        if len(self._inodes) > self._KEPT:
+            self._inodes.clear()
+            self._all = True
+
+    def has(self, ino: int) -> bool:
+        """Whether an inode's content has been, or may have been."""
+        is_older = self._was_there and not self._new <= ino < FIRST_BASE
+        return self._all or is_older or ino in self._inodes
 
 
 class Piece(msgspec.Struct):
@@ -114,6 +141,7 @@ class Contents:
         #: Ends of the writes that threads are making, by inode.
         self._under_way: dict[int, list[int]] = {}
         self._shrunk: list[Inode] = []
+        self._promised = Promises(journal)
 
     # Reading
 
@@ -230,6 +258,13 @@ class Contents:
         self._inodes.touch(inode)
         return layer
 
+    def cuts_promised(self, inode: Inode, size: int) -> bool:
+        """Whether to set a length lets bytes be written over that a reset must not take, while it
+        can still bring back the length that has them."""
+        top = inode.layers[-1] if inode.layers else None
+        is_mine = top is not None and top.epoch == self._journal.epoch
+        return is_mine and size < inode.size and self._promised.has(inode.ino)
+
     def truncate(self, inode: Inode, size: int) -> None:
         """Set a file's length. The caller has marked the inode."""
         with disk_errors("truncate"):
@@ -302,6 +337,15 @@ class Contents:
                     self._cut(inode, top)
         self._shrunk.clear()
 
+    def take_shrunk(self) -> list[Inode]:
+        """What `cut_shrunk` is not to do yet; `add_shrunk` gives it back."""
+        shrunk, self._shrunk = self._shrunk, []
+        return shrunk
+
+    def add_shrunk(self, shrunk: list[Inode]) -> None:
+        """See `take_shrunk`."""
+        self._shrunk += shrunk
+
     def blocks(self, inode: Inode) -> int:
         """`st_blocks`: what is on this disk of a file that the draft has all of, so that a sparse
         file shows as one; else as if all were."""
@@ -330,6 +374,7 @@ class Contents:
                 self._data.sync_failed(inode.ino, epochs)
                 raise
             self._data.check_synced(inode.ino, epochs)
+        self._promised.add(inode.ino)
 
 
 async def _read(file: LayerFile, offset: int, size: int) -> bytes:

@@ -307,6 +307,8 @@ class Journal:
         key = parent, name
         if key in self._dentries:
             return self._dentries[key]
+        if self.pending and not self._failed:
+            self._begin()  # or the query is a transaction of its own, which locks files
         found: tuple[int, int] | None = self._db.execute(
             "SELECT ino, seq FROM dentries WHERE parent = ? AND name = ?", key
         ).fetchone()

@@ -260,8 +260,22 @@ class DraftTree:
             self._contents.references.require_sized(lower)
         self._space.make_room()
         await self._names.mark_inode(inode)
+        is_promised = self._contents.cuts_promised(inode, size)
         self._contents.truncate(inode, size)
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
+        if is_promised:
+            await self._sync_before_cutting()
+
+    async def _sync_before_cutting(self) -> None:
+        """Make a truncation durable before what it has cut off is removed, or written over."""
+        shrunk = self._contents.take_shrunk()
+        try:
+            with disk_errors("truncate"):
+                self._inodes.save()
+                self._journal.commit()
+                await in_thread(self._journal.sync)
+        finally:
+            self._contents.add_shrunk(shrunk)
 
     async def flush(self, handle: int) -> None:
         if self._journal.unnoted or self._inodes.is_touched(self._handles.file(handle)):

@@ -45,6 +45,8 @@ class Log:
         self._length = self._database_length = 0
         #: What `_state` found since the last transaction.
         self._known: tuple[int, int] | None = None
+        #: The errno with which it could not be synced.
+        self._lost: int | None = None
 
     def _state(self) -> tuple[int, int]:
         """Frames in the log, pages of the database with them."""
@@ -94,8 +96,15 @@ class Log:
         self._known = None
 
     def sync(self) -> None:
-        """Make it durable. Blocks; any thread."""
-        os.fdatasync(self._wal)
+        """Make it durable. Blocks; any thread. Raises `OSError`; then nothing that is behind what
+        was lost can be promised any more, though the kernel tells of an error but once."""
+        if self._lost is not None:
+            raise OSError(self._lost, os.strerror(self._lost))
+        try:
+            os.fdatasync(self._wal)
+        except OSError as error:
+            self._lost = error.errno or errno.EIO
+            raise
 
     def close(self) -> None:
         """Let go of the files."""

@@ -106,6 +106,51 @@ def test_a_truncation_that_a_kill_cut_short_takes_no_bytes_away(
     trio.run(check)
 
 
+@pytest.mark.parametrize("size", [0, 3])
+@pytest.mark.parametrize("promised", ["synced", "before the kill", "never"])
+def test_a_truncation_is_durable_before_it_takes_bytes_away_that_were_promised(
+    tmp_path: Path,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    promised: str,
+) -> None:
+    """A reset would bring back the length, with zeros, or with what was written over them."""
+    done: list[str] = []
+    sync, cut = Journal.sync, DataFiles.cut
+
+    def note_sync(journal: Journal) -> None:
+        assert not journal.pending
+        done.append("sync")
+        sync(journal)
+
+    def note_cut(data: DataFiles, ino: int, epoch: int, size: int) -> None:
+        done.append("cut")
+        cut(data, ino, epoch, size)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"12345678")
+            if promised == "synced":
+                handle = await fs.open(b"f")
+                await fs.tree.fsync(handle, False)
+                await fs.close(handle)
+            if promised == "before the kill":
+                fs = killed(fs, tmp_path)
+            with monkeypatch.context() as patch:
+                patch.setattr(Journal, "sync", note_sync)
+                patch.setattr(DataFiles, "cut", note_cut)
+                await fs.truncate(b"f", size)
+                assert done == (["cut"] if promised == "never" else ["sync", "cut"])
+                await fs.put(b"new", b"12345678")
+                await fs.truncate(b"new", size)
+                assert done.count("sync") == (promised != "never"), "it is of this daemon"
+            assert await fs.read(b"f") == b"12345678"[:size]
+            await fs.tree.close()
+
+    trio.run(check)
+
+
 def test_a_file_that_is_kept_open_is_saved_from_time_to_time(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

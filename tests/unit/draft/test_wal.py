@@ -159,3 +159,24 @@ def test_a_journal_that_is_closed_keeps_its_room(disk: Path) -> None:
         mark(journal, 100)
         journal.commit()
         journal.close()
+
+
+def test_what_a_sync_has_lost_is_not_promised_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of an error but once, and the next sync finds nothing to do."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    journal = Journal(tmp_path / "journal.sqlite")
+    mark(journal, 10)
+    journal.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", refuse)
+        with pytest.raises(OSError, match="Input"):
+            journal.sync()
+    with pytest.raises(OSError, match="Input"):
+        journal.sync()
+    assert marked(journal) == 10
+    journal.close()
