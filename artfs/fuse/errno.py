@@ -35,6 +35,7 @@ TABLE: dict[type[errors.ArtfsError], int] = {
     errors.Damaged: errno.EIO,
     errors.UnsupportedFormat: errno.EIO,
     errors.Unreachable: errno.EIO,
+    errors.Refused: errno.EIO,
     errors.Unsupported: errno.EOPNOTSUPP,
     errors.SourceChanged: errno.EIO,
     errors.SourceRefused: errno.EACCES,
