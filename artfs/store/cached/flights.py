@@ -28,8 +28,9 @@ URGENT, AHEAD = 0, 1
 class Source(Protocol):
     """Whose blocks are fetched."""
 
-    def bring(self, first: int, stop: int) -> None:
-        """Fetch blocks and keep them. Raises `ArtfsError`."""
+    def bring(self, flight: Flight) -> None:
+        """Fetch blocks and keep them; may say how far it is by `Flights.advance`. Raises
+        `ArtfsError`."""
 
     def landed(self, flight: Flight) -> None:
         """A flight is over, however it ended."""
@@ -47,19 +48,43 @@ class Arrival(Future[None]):
 class Flight:
     """Blocks [first, stop) that are fetched by one request."""
 
-    __slots__ = ("arrivals", "first", "priority", "source", "started", "stop")
+    __slots__ = ("_waiting", "first", "priority", "source", "started", "stop")
 
     def __init__(self, source: Source, first: int, stop: int, priority: int) -> None:
         self.source = source
         self.first = first
         self.stop = stop
         self.priority = priority
-        self.arrivals: list[Arrival] = []
         self.started = False
+        self._waiting: list[tuple[int, Arrival]] = []
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits for it, or nobody ever did."""
-        return self.priority == AHEAD or not all(a.cancelled() for a in self.arrivals)
+        return self.priority == AHEAD or not all(a.cancelled() for _, a in self._waiting)
+
+    def join(self, arrival: Arrival, stop: int) -> None:
+        """Have an arrival wait for the blocks before `stop`."""
+        arrival.missing += 1
+        self._waiting.append((stop, arrival))
+
+    def reached(self, stop: int) -> list[Arrival]:
+        """The blocks before `stop` are here: who is done by that."""
+        done = []
+        for needed, arrival in self._waiting:
+            if needed <= stop and arrival.missing:  # else another of its flights has failed
+                arrival.missing -= 1
+                if not arrival.missing:
+                    done.append(arrival)
+        self._waiting = [item for item in self._waiting if item[0] > stop]
+        return done
+
+    def failed(self) -> list[Arrival]:
+        """Nothing more comes: who has waited for it."""
+        done = [arrival for _, arrival in self._waiting if arrival.missing]
+        for arrival in done:
+            arrival.missing = 0
+        self._waiting.clear()
+        return done
 
 
 class Flights:
@@ -112,7 +137,7 @@ class Flights:
         while (flight := self._next()) is not None:
             failure: BaseException | None = None
             try:
-                flight.source.bring(flight.first, flight.stop)
+                flight.source.bring(flight)
             except BaseException as error:
                 failure = error
             self._finish(flight, failure)
@@ -179,21 +204,16 @@ class Flights:
             # `hurry` leaves a flight that has begun as it is, so this is what `_pick` counted.
             self._ahead -= flight.priority == AHEAD
             flight.source.landed(flight)
-            done = []
-            for arrival in flight.arrivals:
-                if arrival.missing:  # else another of its flights has failed
-                    arrival.missing = 0 if failure is not None else arrival.missing - 1
-                    if not arrival.missing:
-                        done.append(arrival)
+            done = flight.reached(flight.stop) if failure is None else flight.failed()
             if self._queue:
                 self._work.notify()
-        for arrival in done:
-            # Out of the lock: callbacks run here.
-            if arrival.set_running_or_notify_cancel():
-                if failure is not None:
-                    arrival.set_exception(failure)
-                else:
-                    arrival.set_result(None)
+        _tell(done, failure)
+
+    def advance(self, flight: Flight, stop: int) -> None:
+        """Blocks of a flight that is under way are here, those before `stop`."""
+        with self.lock:
+            done = flight.reached(stop)
+        _tell(done, None)
 
     def close(self) -> None:
         """Forget what is ahead of need. Threads end by themselves."""
@@ -206,3 +226,13 @@ class Flights:
             self._queue = urgent
             heapq.heapify(self._queue)
             self._work.notify_all()
+
+
+def _tell(arrivals: list[Arrival], failure: BaseException | None) -> None:
+    """Callbacks run in here: the lock is not held."""
+    for arrival in arrivals:
+        if arrival.set_running_or_notify_cancel():
+            if failure is not None:
+                arrival.set_exception(failure)
+            else:
+                arrival.set_result(None)

@@ -25,7 +25,9 @@ from artfs.store.cached.room import Room
 log = logging.getLogger(__name__)
 
 #: Blocks of one request. A request of boto3 costs 2.5 ms of a core, as much as 2 MiB do.
-_REQUEST = (4 << 20) // BLOCK
+_REQUEST = (8 << 20) // BLOCK
+#: Blocks after which those who wait are told how far a request is.
+_TOLD = (1 << 20) // BLOCK
 #: Blocks of a region that are waited for.
 _WAITED = (512 << 10) // BLOCK
 #: The region of the first read where most of a pack is expected to be read, as a power of two.
@@ -221,10 +223,10 @@ class CachedReader(ObjectReader):
             arrival = Arrival()
             if any(number not in self._flying for number in wanted):
                 self._begin(first, stop)
-            for flight in {self._flying[number]: None for number in wanted}:
+            # Of each flight, the last block that is wanted.
+            for flight, last in {self._flying[number]: number for number in wanted}.items():
                 self._shared.flights.hurry(flight)
-                flight.arrivals.append(arrival)
-                arrival.missing += 1
+                flight.join(arrival, last + 1)
             return arrival
 
     def _begin(self, first: int, stop: int) -> None:
@@ -290,20 +292,21 @@ class CachedReader(ObjectReader):
 
     # Called by the threads of `Flights`
 
-    def bring(self, first: int, stop: int) -> None:
+    def bring(self, flight: Flight) -> None:
+        first, stop = flight.first, flight.stop
         if self._size is not None and first * BLOCK >= self._size > 0:
             return  # it was not known when the flight began
         kept = self._usable()
         self._clear_doubted(kept, first, stop)
         if kept is None:
-            self._bring_to(None, first, stop)
+            self._bring_to(None, flight)
             return
         locked = kept.file.try_lock(first, stop)
         try:
             if not locked:
                 self._wait_for_others(kept.file, first, stop)
             if not self._take_up(kept, first, stop):
-                self._bring_to(kept, first, stop)
+                self._bring_to(kept, flight)
         finally:
             if locked:
                 kept.file.unlock(first, stop)
@@ -362,39 +365,60 @@ class CachedReader(ObjectReader):
             kept.mark(first, stop)
         return True
 
-    def _bring_to(self, kept: _Kept | None, first: int, stop: int) -> None:
+    def _bring_to(self, kept: _Kept | None, flight: Flight) -> None:
         """Request blocks; they go to the file piece by piece, or if it takes none, to memory."""
+        first, stop = flight.first, flight.stop
         if kept is not None and self._shared.room.take((stop - first) * BLOCK):
             try:
-                stop = self._request(first, stop, kept.file.write)
-                kept.file.fill(first, stop, self._size)
-                if kept is self._usable():
-                    with self._shared.flights.lock:
-                        kept.mark(first, stop)
+                if self._fill(kept, flight):
                     return
             except OSError as error:
                 log.info("cache: %s: %s", self._key, error)
                 self._shared.room.failed()
         parts: list[bytes] = []
-        self._request(first, stop, lambda _, piece: parts.append(piece))
+        self._request(first, stop, parts.append)
         self._shared.memory.put(self._key, first, b"".join(parts))
 
-    def _request(self, first: int, stop: int, keep: Callable[[int, bytes], None]) -> int:
-        """Have blocks kept as they come, by their offset; the block after the last that came."""
-        begin, length, came = first * BLOCK, (stop - first) * BLOCK, 0
+    def _fill(self, kept: _Kept, flight: Flight) -> bool:
+        """Request blocks to a file; False if it was taken away meanwhile. Whoever waits for the
+        first of them need not wait for the last. Raises `OSError`."""
+        at, told = flight.first * BLOCK, flight.first
 
         def write(piece: bytes) -> None:
+            nonlocal at, told
+            kept.file.write(at, piece)
+            at += len(piece)
+            if at // BLOCK - told >= _TOLD:
+                self._filled(kept, told, at // BLOCK)
+                told = at // BLOCK
+                self._shared.flights.advance(flight, told)
+
+        self._request(flight.first, flight.stop, write)
+        return self._filled(kept, told, -(-at // BLOCK))
+
+    def _filled(self, kept: _Kept, first: int, stop: int) -> bool:
+        """Blocks were written: have them count, if the file is still one of the cache."""
+        kept.file.fill(first, stop, self._size)
+        if kept is not self._usable():
+            return False
+        with self._shared.flights.lock:
+            kept.mark(first, stop)
+        return True
+
+    def _request(self, first: int, stop: int, write: Callable[[bytes], None]) -> None:
+        begin, length, came = first * BLOCK, (stop - first) * BLOCK, 0
+
+        def count(piece: bytes) -> None:
             nonlocal came
-            keep(begin + came, piece)
             came += len(piece)
+            write(piece)
 
         if self._inner is None:
             self._inner = self._shared.open(self._key)
-        self._inner.copy(begin, length, write)
+        self._inner.copy(begin, length, count)
         self._shared.counter.add(requests=1, fetched=came)
         if came < length and (came or not first):
             self._size = begin + came
-        return first + -(-came // BLOCK)
 
     def close(self) -> None:
         self._kept = None

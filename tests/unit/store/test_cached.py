@@ -317,6 +317,43 @@ def test_an_object_that_hangs_does_not_hold_up_others(far: RemoteStore, tmp_path
     settled(store)
 
 
+def test_who_waits_for_the_first_blocks_need_not_wait_for_the_last(
+    far: RemoteStore, tmp_path: Path
+) -> None:
+    """And what came before a request broke off is kept."""
+    go_on = threading.Event()
+
+    class Slow(ObjectReader):
+        def read(self, offset: int, length: int) -> bytes:
+            raise AssertionError
+
+        def read_cached(self, offset: int, length: int, patience: float = 0.0) -> None:
+            return None
+
+        def prefetch(self, offset: int, length: int) -> None: ...
+
+        def close(self) -> None: ...
+
+        def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+            far.ranges.append((KEY, offset, length))
+            write(DATA[offset : offset + 2 * MIB])
+            assert go_on.wait(30)
+            raise Unreachable("store", "is down")
+
+    store = cached(far, tmp_path)
+    store._shared.open = lambda _: Slow()
+    reader = store.reader(KEY)
+    reader.prefetch(0, 4 * MIB)
+    assert reader.read(MIB - 10, 10) == DATA[MIB - 10 : MIB]
+    last = reader.fetch(3 * MIB, 10)
+    assert last is not None
+    go_on.set()
+    with pytest.raises(Unreachable):
+        last.result(10)
+    assert reader.read_cached(0, 2 * MIB) == DATA[: 2 * MIB]
+    assert far.ranges == [(KEY, 0, 4 * MIB)]
+
+
 def test_a_failure_reaches_who_waits_and_is_not_remembered(
     far: RemoteStore, tmp_path: Path
 ) -> None:
