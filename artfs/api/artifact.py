@@ -19,6 +19,7 @@ from artfs.api.labels import check_tags
 from artfs.api.links import Linkable
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
 from artfs.api.place import Place, find_place
+from artfs.api.referring import Referring, dependencies
 from artfs.api.runsettings import Settings
 from artfs.api.traced import Traced
 from artfs.api.underway import Logging
@@ -38,7 +39,7 @@ from artfs.types import ArtifactKey, Entry
 EMPTY = empty_directory()
 
 
-class Artifact(Linkable, Traced, Valued):
+class Artifact(Linkable, Referring, Traced, Valued):
     """A named and typed set of files.
 
     One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
@@ -396,7 +397,9 @@ class Artifact(Linkable, Traced, Valued):
         with self._lock:
             version = self._version
             if version is not None:
-                return ArtifactManifest(version.repository, version.tree, self._default_root())
+                return ArtifactManifest(
+                    version.repository, version.tree, self._default_root(), version.origin
+                )
             content = self._contents()
             with content.lock:
                 tree = content.build() if self._finished is None else self._finished
@@ -414,14 +417,21 @@ class Artifact(Linkable, Traced, Valued):
             raise NotFound(f"{self.name}/{name}", "no such path in this version")
         return entry
 
-    def download(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Write all files below a directory (`./artifacts/NAME:vN`) and return it.
+    def download(
+        self, root: str | os.PathLike[str] | None = None, recursive: bool = False
+    ) -> str:
+        """Write all files below a directory (`./artifacts/NAME:vN`) and return it. References are
+        written as what they lead to; those that nobody can read are left out.
 
-        Equal files are kept and other files left alone. Raises `ArtifactNotLoggedError`,
-        `ExportFailed`, `Damaged`, `Unreachable`.
+        Equal files are kept and other files left alone. `recursive`: every artifact that entries
+        refer to is downloaded as a whole, too, to where it goes by default.
+        Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `SourceChanged`,
+        `SourceRefused`, `Unreachable`.
         """
         version = self._logged()
         target = self._target(root)
+        for other in dependencies(version) if recursive else ():
+            Artifact.of_version(other).download()
         Export(version.repository).run(version.tree, target)
         return target
 

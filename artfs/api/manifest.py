@@ -6,21 +6,24 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from artfs.api import paths, wandbmanifest
 from artfs.errors import ArtifactNotLoggedError, InvalidValue
 from artfs.format import walk
+from artfs.format.reference import reference_of
 from artfs.repo.export import Export
 from artfs.repo.reading import drive, entries
 from artfs.repo.repository import Repository
-from artfs.types import Entry
+from artfs.types import Entry, Kind
 
 
 class ArtifactManifestEntry:
     """A file, link or reference of an artifact.
 
-    `path`: its path in the artifact. `digest`: of its content, hex. `size`: bytes. `local_path`:
-    the file that was added, of an entry that `add_file` returned.
+    `path`: its path in the artifact. `digest`: of its content, hex. `size`: bytes; None of a
+    reference whose size was not recorded. `local_path`: the file that was added, of an entry that
+    `add_file` returned. `ref`: a reference's URI, else None; `extra`: what else is recorded of it.
     """
 
     def __init__(
@@ -31,11 +34,20 @@ class ArtifactManifestEntry:
         local_path: str | None = None,
         repository: Repository | None = None,
         root: str = "",
+        origin: str = "",
     ) -> None:
         self.path = path
         self.digest = entry.digest.hex()
-        self.size = entry.size
+        self.size: int | None = entry.size
         self.local_path = local_path
+        self.ref: str | None = None
+        self.extra: dict[str, str] = {}
+        if entry.kind == Kind.REFERENCE:
+            reference = reference_of(entry)
+            self.ref = reference.uri
+            self.size = entry.size if reference.sized else None
+            self.extra = wandbmanifest.extra_of(reference)
+        self._origin = origin
         self._entry = entry
         self._repository = repository
         self._root = root
@@ -44,7 +56,8 @@ class ArtifactManifestEntry:
         """Write this file below a directory (`./artifacts/NAME:vN`), under its path in the
         artifact; a file there that is equal is kept. Returns the path.
 
-        Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `Unreachable`.
+        Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `Unreachable`; of a reference
+        also `SourceChanged`, `SourceRefused`, and `Unsupported` if nobody can read it.
         """
         if self._repository is None:
             raise ArtifactNotLoggedError(
@@ -55,15 +68,44 @@ class ArtifactManifestEntry:
         Export(self._repository).leaf(self._entry, target)
         return target
 
+    @property
+    def store_id(self) -> str:
+        """The store that the entry is in; empty of an artifact that is not logged."""
+        return "" if self._repository is None else self._repository.id
+
+    def ref_target(self) -> str:
+        """The URI that a reference leads to. Raises `InvalidValue`, a ValueError, of anything
+        else."""
+        if self.ref is None:
+            raise InvalidValue(f"entry '{self.path}'", "is no reference")
+        return self.ref
+
+    def ref_url(self) -> str:
+        """The URI of this entry, which `add_reference` of another artifact takes.
+
+        Raises `ArtifactNotLoggedError`.
+        """
+        if not self._origin:
+            raise ArtifactNotLoggedError(
+                f"entry '{self.path}'", "is of an artifact that is not logged",
+                "log it; get_path gives the entry that can be referred to",
+            )  # fmt: skip
+        return f"{self._origin}/{quote(self.path, errors='surrogateescape')}"
+
     def __repr__(self) -> str:
-        return f"<ArtifactManifestEntry {self.path!r} {self.size} bytes>"
+        size = "unknown" if self.size is None else self.size
+        return f"<ArtifactManifestEntry {self.path!r} {size} bytes>"
 
 
 class ArtifactManifest:
     """The entries of a tree. Read from the store as they are asked for."""
 
-    def __init__(self, repository: Repository, tree: Entry, root: str | None = None) -> None:
+    def __init__(
+        self, repository: Repository, tree: Entry, root: str | None = None, origin: str = ""
+    ) -> None:
+        """`origin`: the URI below which the entries are."""
         self._repository = repository
+        self._origin = origin
         self._tree = tree
         #: Where entries are downloaded to; None if they are of an artifact that is not logged.
         self._root = root
@@ -112,4 +154,6 @@ class ArtifactManifest:
     def _entry(self, path: str, entry: Entry) -> ArtifactManifestEntry:
         if self._root is None:
             return ArtifactManifestEntry(path, entry)
-        return ArtifactManifestEntry(path, entry, repository=self._repository, root=self._root)
+        return ArtifactManifestEntry(
+            path, entry, repository=self._repository, root=self._root, origin=self._origin
+        )

@@ -10,6 +10,7 @@ from blake3 import blake3
 from artfs.errors import Conflict, InvalidValue
 from artfs.format import record as records
 from artfs.format.record import VersionRecord
+from artfs.repo import own_source
 from artfs.repo.labels import Labels
 from artfs.repo.links import source_of
 from artfs.repo.repository import Repository
@@ -66,6 +67,14 @@ class Version(msgspec.Struct, frozen=True):
         deleted."""
         key, record = source_of(self.repository, self.key, self.record)
         return Version(self.repository, key, self.type, record)
+
+    @property
+    def origin(self) -> str:
+        """The URI below which its entries are; of a link, that of what it is a link to."""
+        key, number = self.key, self.record.version
+        if self.record.source is not None:
+            key, number = self.source.key, self.source.record.version
+        return own_source.uri_of(key, number, b"")
 
     def aliases(self) -> list[str]:
         """The aliases that point at it now, `latest` first."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from artfs.api.lookup import look_up, raw, text
 from artfs.api.oserrors import ABSENT
-from artfs.format.reference import reference_of
+from artfs.format.reference import Reference, reference_of
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, content
 from artfs.repo.repository import Repository
@@ -93,10 +93,8 @@ def _behind(root: Entry, path: str, blobs: Blobs) -> Entry | None:
 def _reference(entry: Entry, repository: Repository) -> Row:
     reference = reference_of(entry)
     kind, value = reference.checksum_kind, reference.checksum_value
-    extra: dict[str, str] = {}
     if kind == "etag":
         digest = value.strip('"')
-        extra["etag"] = value if reference.scheme.startswith("http") else digest
     elif kind == "md5":
         digest = base64.b64encode(bytes.fromhex(value)).decode()
     elif kind in ("blake3", "artfs"):
@@ -104,13 +102,22 @@ def _reference(entry: Entry, repository: Repository) -> Row:
     else:
         digest = reference.uri
     row: Row = {"digest": digest, "ref": reference.uri}
-    if reference.version:
-        extra["versionID"] = reference.version
-    if extra:
+    if extra := extra_of(reference):
         row["extra"] = extra
     if kind and reference.sized:
         row["size"] = entry.size
     return row
+
+
+def extra_of(reference: Reference) -> dict[str, str]:
+    """What W&B keeps of a reference beside its digest."""
+    extra: dict[str, str] = {}
+    if reference.checksum_kind == "etag":
+        value = reference.checksum_value
+        extra["etag"] = value if reference.scheme.startswith("http") else value.strip('"')
+    if reference.version:
+        extra["versionID"] = reference.version
+    return extra
 
 
 def _md5(pieces: Iterator[bytes]) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import uuid
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 import msgspec
 
 from artfs.cli.app import Settings, damaged_in
 from artfs.cli.output import entries_text, path_text, progress, size_text
-from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound, Unsupported
+from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound
 from artfs.format.record import VersionRecord
 from artfs.repo import ingest
 from artfs.repo.commit import Committed, commit
@@ -20,7 +21,9 @@ from artfs.repo.export import Export
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import resolve
+from artfs.repo.referring import with_references
 from artfs.repo.repository import Repository
+from artfs.sources.base import Found
 from artfs.types import ArtifactKey, Entry, Kind, Ref, check_alias, check_name
 
 
@@ -43,6 +46,10 @@ def init(settings: Settings) -> None:
 @click.option("--at", metavar="PREFIX", help="Put everything under this path.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches.")
 @click.option("--base", metavar="REF", help="Add to this version instead of replacing all.")
+@click.option("--no-checksum", is_flag=True, help="Record where references lead, and no more.")
+@click.option(
+    "--max-objects", type=click.IntRange(1), metavar="N", help="Below one s3:// or gs:// prefix."
+)
 @click.pass_obj
 def put(
     settings: Settings,
@@ -55,8 +62,10 @@ def put(
     at: str | None,
     exclude: tuple[str, ...],
     base: str | None,
+    no_checksum: bool,
+    max_objects: int | None,
 ) -> None:
-    """Commit files and directories as a version of NAME."""
+    """Commit paths and references as a version of NAME."""
     keep_freed_memory()
     key = settings.artifact(name)
     if type_:
@@ -65,13 +74,10 @@ def put(
         check_alias(alias)
     _check_text(description, "description")
     fields = dict(_field(item) for item in metadata)
-    for path in paths:
-        if "://" in path and not Path(path).exists():
-            raise Unsupported(path, "references are not supported by this release")
     commit_id = uuid.uuid4().hex
     with settings.repository(create=settings.is_default_store) as repository:
         old = repository.catalog.resolve(settings.ref(base)) if base else None
-        source = _Source(paths, at, exclude, old)
+        source = _Source(paths, at, exclude, old, not no_checksum, max_objects)
         for last in (False, True):
             try:
                 with PackWriter(repository) as writer:
@@ -98,8 +104,14 @@ class _Source:
         at: str | None,
         exclude: tuple[str, ...],
         base: VersionRecord | None,
+        checksum: bool,
+        max_objects: int | None,
     ) -> None:
-        self._paths = paths
+        # What is there is a path, whatever it looks like.
+        self._uris = [path for path in paths if "://" in path and not os.path.lexists(path)]
+        self._paths = [path for path in paths if path not in self._uris]
+        self._checksum = checksum
+        self._max_objects = max_objects
         self._at = at
         self._exclude = exclude
         self._base = base
@@ -109,12 +121,21 @@ class _Source:
         with progress("storing", None, settings.verbosity < 0) as step:
             reader = ingest.Ingest(writer, self._exclude, store_path, step)
             root = reader.paths(self._paths)
+        if self._uris:
+            root = with_references(
+                root, self._uris, lambda uri: self._describe(uri, writer, settings), writer
+            )
         if self._at:
             root = ingest.at_prefix(root, self._at, writer)
         if self._base is not None:
             blobs = writer.repository.blobs
             root = ingest.onto(self._base.root.entry(), root, writer, blobs)
         return root
+
+    def _describe(self, uri: str, writer: PackWriter, settings: Settings) -> Sequence[Found]:
+        return writer.repository.references.describe(
+            uri, checksum=self._checksum, max_objects=self._max_objects, project=settings.project
+        )
 
 
 def _field(item: str) -> tuple[str, object]:

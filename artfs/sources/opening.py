@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+import weakref
 
 from artfs.errors import Unsupported
 from artfs.sources.base import Source
@@ -17,6 +18,8 @@ class Sources:
         self._options = options
         self._lock = threading.Lock()
         self._opened: dict[str, Source] = {}
+        #: Releases connections; also when nobody has this object any more.
+        self.close = weakref.finalize(self, _close, self._lock, self._opened)
 
     def of(self, scheme: str) -> Source | None:
         """The reader of a scheme; None if there is none. Raises `Unsupported` if what it needs is
@@ -56,9 +59,9 @@ class Sources:
             return GoogleSource()
         return None
 
-    def close(self) -> None:
-        """Release connections. Idempotent."""
-        with self._lock:
-            for source in self._opened.values():
-                source.close()
-            self._opened.clear()
+
+def _close(lock: threading.Lock, opened: dict[str, Source]) -> None:
+    with lock:
+        for source in opened.values():
+            source.close()
+        opened.clear()
