@@ -417,9 +417,7 @@ class Artifact(Linkable, Referring, Traced, Valued):
             raise NotFound(f"{self.name}/{name}", "no such path in this version")
         return entry
 
-    def download(
-        self, root: str | os.PathLike[str] | None = None, recursive: bool = False
-    ) -> str:
+    def download(self, root: str | os.PathLike[str] | None = None, recursive: bool = False) -> str:
         """Write all files below a directory (`./artifacts/NAME:vN`) and return it. References are
         written as what they lead to; those that nobody can read are left out.
 

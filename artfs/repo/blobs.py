@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 #: Open packs; each holds a file descriptor of a directory store.
 _OPEN_PACKS = 256
+#: Bytes of an index and a trailer, at most: of 32 MiB of blobs that are hardly larger than a row.
+_INDEX_MAX = 32 << 20
 #: Decoded nodes kept. A node of a directory has 64 entries on average and takes some 30 KB.
 _NODES = 2048
 
@@ -148,17 +150,28 @@ class Blobs:
         size = self._store.info(keys.pack(pack_id)).size
         if size < len(pack.HEADER) + pack.TRAILER_SIZE:
             raise Damaged(f"pack {pack_id.hex()}", f"has only {size} bytes: it is truncated")
-        trailer = reader.read(size - pack.TRAILER_SIZE, pack.TRAILER_SIZE)
-        offset, length, digest = pack.decode_trailer(pack_id, trailer)
-        if offset + length + pack.TRAILER_SIZE != size:
-            raise Damaged(f"pack {pack_id.hex()}", "its trailer does not fit its size")
-        yield from pack.decode_index(pack_id, reader.read(offset, length), digest)
+        try:
+            found = _index(pack_id, reader, size)
+        except Damaged:
+            begin = max(0, size - _INDEX_MAX)
+            if not reader.distrust(begin, size - begin):
+                raise
+            found = _index(pack_id, reader, size)
+        yield from found
 
     def close(self) -> None:
         """Close all packs."""
         with self._lock:
             while self._readers:
                 self._readers.popitem()
+
+
+def _index(pack_id: bytes, reader: ObjectReader, size: int) -> list[tuple[BlobKind, BlobRef]]:
+    trailer = reader.read(size - pack.TRAILER_SIZE, pack.TRAILER_SIZE)
+    offset, length, digest = pack.decode_trailer(pack_id, trailer)
+    if offset + length + pack.TRAILER_SIZE != size:
+        raise Damaged(f"pack {pack_id.hex()}", "its trailer does not fit its size")
+    return list(pack.decode_index(pack_id, reader.read(offset, length), digest))
 
 
 def neighbours(refs: Sequence[BlobRef]) -> Iterator[Sequence[BlobRef]]:

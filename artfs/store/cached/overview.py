@@ -28,7 +28,8 @@ def overview(cache: Path) -> list[Cached]:
     for directory in stores(cache):
         files = list(kept(directory))
         counted = counts.read(directory / COUNTS)
-        found.append(Cached(directory.name, sum(f.size for f in files), len(files), counted))
+        if files or any(counted.values()):
+            found.append(Cached(directory.name, sum(f.size for f in files), len(files), counted))
     return found
 
 
