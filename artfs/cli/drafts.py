@@ -47,7 +47,7 @@ from artfs.vfs.draft.tree import DraftTree
 
 #: A commit may upload for as long as this; the daemon goes on even if the command gives up.
 COMMIT_PATIENCE = 24 * 3600.0
-_COMMIT_ON = {"both": "unmount,sync", "sync": "sync", "unmount": "unmount"}
+_COMMIT_ON = {"both": "unmount,sync", "sync": "sync", "unmount": "unmount", "never": ""}
 
 
 @click.command()
@@ -61,6 +61,8 @@ _COMMIT_ON = {"both": "unmount,sync", "sync": "sync", "unmount": "unmount"}
 @click.option("--allow-other", is_flag=True, help="Let other users in.")
 @click.option("--foreground", is_flag=True, help="Stay; log to standard error.")
 @click.option("--ready-fd", type=int, hidden=True)
+@click.option("--owner-fd", type=int, hidden=True)
+@click.option("--run", metavar="RUN", default="", hidden=True)
 @click.pass_obj
 def draft(
     settings: Settings,
@@ -74,6 +76,8 @@ def draft(
     allow_other: bool,
     foreground: bool,
     ready_fd: int | None,
+    owner_fd: int | None,
+    run: str,
 ) -> None:
     """Mount a draft over the version REF on the directory MNT."""
     if len(where) != (1 if resume else 2):
@@ -102,12 +106,14 @@ def draft(
         settings.result("", ready)
         return
     begin_daemon(ready_fd)
-    options = MountOptions(state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd)
+    options = MountOptions(
+        state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd, owner_fd=owner_fd
+    )
     with told(ready_fd):
         repository = settings.repository()
         # Before a draft is made for a mount that cannot be.
         check_mountpoint(Path(mountpoint), repository.store.directory)
-        current = _opened(settings, repository, ref, resume, new, type_, description)
+        current = _opened(settings, repository, ref, resume, new, type_, description, run)
     with repository:
         _serve(
             repository, current, Path(mountpoint), _COMMIT_ON[commit_on], on_conflict, options,
@@ -123,6 +129,7 @@ def _opened(
     new: bool,
     type_: str,
     description: str,
+    run: str,
 ) -> Draft:
     if resume:
         return open_draft(settings.state, resume, repository)
@@ -131,11 +138,11 @@ def _opened(
         key = settings.artifact(ref)
         if repository.catalog.newest_number(key) >= 0:
             repository.catalog.check_type(key, type_)
-        return create_draft(settings.state, repository, key, None, type_, description)
+        return create_draft(settings.state, repository, key, None, type_, description, run)
     parsed = settings.ref(ref)
     base = repository.catalog.resolve(parsed)
     key, base = source_of(repository, parsed.artifact, base)  # of a link, a draft of what it is
-    return create_draft(settings.state, repository, key, base, "", description)
+    return create_draft(settings.state, repository, key, base, "", description, run)
 
 
 def _serve(

@@ -25,6 +25,7 @@ from artfs.repo.compare import Difference, compare
 from artfs.repo.labels import Labels, expiry
 from artfs.repo.links import links
 from artfs.repo.reading import children, content, entries, resolve
+from artfs.repo.recording import origin
 from artfs.repo.repository import Repository
 from artfs.sources.base import shown
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
@@ -133,10 +134,11 @@ def _version_line(version: VersionRecord, labels: Labels, aliases: list[str]) ->
     parent = f"  from v{version.base}" if version.base >= 0 else ""
     if version.source is not None:
         parent = f"  links to {version.source}"
+    run = f"  by run {version.run.rpartition('/')[2]}" if version.run else ""
     tags = f"  [{', '.join(labels.tags)}]" if labels.tags else ""
     return (
         f"v{version.version}{label}  {version.created}  {entries_text(version.root.count)}"
-        f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}{tags}"
+        f"  {size_text(version.root.size)}  +{size_text(version.stored)}{parent}{run}{tags}"
         + (f"\n    {labels.description}" if labels.description else "")
     )
 
@@ -150,6 +152,7 @@ def _version_json(version: VersionRecord, labels: Labels, aliases: list[str]) ->
         "description": labels.description, "metadata": labels.metadata, "tags": labels.tags,
         "expires": when.isoformat() if when is not None else None,
         "source": str(version.source) if version.source is not None else None,
+        "run": version.run or None,
     }  # fmt: skip
 
 
@@ -166,10 +169,12 @@ def show(settings: Settings, ref: str) -> None:
         linked = links(repository, parsed.artifact, version.version)
         portfolios = [f"{key.entity}/{key.project}/{key}:v{number}" for key, number in linked]
         names = _aliases_by_version(repository, parsed.artifact).get(version.version, [])
+        users = repository.runs.users(*origin(parsed.artifact, version))
     document = {
         "artifact": parsed.artifact.name, "type": artifact.type,
         "project": f"{parsed.artifact.entity}/{parsed.artifact.project}", "state": "COMMITTED",
         **_version_json(version, labels, names), "links": portfolios,
+        "used_by": [str(run) for run in users],
         "record": msgspec.to_builtins(version.root),
     }  # fmt: skip
     shown = {k: v for k, v in document.items() if k != "record"}

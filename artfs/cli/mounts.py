@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from artfs.fuse.mount import (
     Message,
     MountOptions,
     Parent,
+    Report,
     describe,
     mount_readonly,
     not_served,
@@ -25,6 +27,7 @@ from artfs.fuse.mount import (
     unmount,
 )
 from artfs.repo.malloc import keep_freed_memory
+from artfs.types import parse_run
 
 _PATIENCE = 60.0
 
@@ -51,6 +54,8 @@ def background(settings: Settings, command: list[str], mountpoint: str) -> Messa
 )
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--owner-fd", type=int, hidden=True)
+@click.option("--tell", metavar="RUN", hidden=True)
+@click.option("--tell-files", is_flag=True, hidden=True)
 @click.pass_obj
 def mount(
     settings: Settings,
@@ -61,6 +66,8 @@ def mount(
     timeout: float,
     ready_fd: int | None,
     owner_fd: int | None,
+    tell: str | None,
+    tell_files: bool,
 ) -> None:
     """Mount a version, or a whole project, read-only on MNT."""
     if len(where) > 2:
@@ -90,12 +97,15 @@ def mount(
     with told(ready_fd):
         repository = settings.repository()
     with repository:
-        mount_readonly(repository, settings.project, parsed, Path(mountpoint), options)
+        report = Report(parse_run(tell, settings.project), tell_files) if tell else None
+        mount_readonly(repository, settings.project, parsed, Path(mountpoint), options, report)
 
 
 def begin_daemon(ready_fd: int | None) -> None:
     """What a process does first that is going to serve a mount."""
     keep_freed_memory()
+    # Whoever starts us may have signals blocked; they are how a mount is ended.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if ready_fd is not None:
         # In the background all goes to the mount's own log, which is bounded.
         logging.getLogger().handlers.clear()

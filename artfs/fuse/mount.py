@@ -22,7 +22,7 @@ import trio
 
 from artfs.aio.fetch import Fetcher
 from artfs.aio.references import ReferenceReads
-from artfs.errors import InUse, MountFailed, NotFound
+from artfs.errors import ArtfsError, InUse, MountFailed, NotFound
 from artfs.fuse import control, daemon, mountinfo
 from artfs.fuse.control import Handlers
 from artfs.fuse.control import Message as Message
@@ -39,9 +39,10 @@ from artfs.fuse.session import write_back as write_back
 from artfs.fuse.unmount import unmount as unmount
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.repository import Repository
-from artfs.types import Ref
+from artfs.types import Ref, RunKey
 from artfs.vfs.attributes import Owner
 from artfs.vfs.catalog_tree import CatalogTree
+from artfs.vfs.opened import OpenedTree, Telling
 from artfs.vfs.remembering import Remembering, Version
 from artfs.vfs.tree import Tree
 from artfs.vfs.version_tree import VersionTree
@@ -68,43 +69,73 @@ class MountOptions(msgspec.Struct, frozen=True, kw_only=True):
     owner_fd: int | None = None
 
 
+class Report(msgspec.Struct, frozen=True):
+    """The run that is told which versions are opened in a mount; with `files`, which files too."""
+
+    run: RunKey
+    files: bool
+
+
 def mount_readonly(
     repository: Repository,
     project: tuple[str, str],
     ref: Ref | None,
     mountpoint: Path,
     options: MountOptions,
+    report: Report | None = None,
 ) -> None:
     """Mount a version, or with `ref` None a project, and serve it until it is unmounted.
 
+    The run of `report` is told at the end, and when the control socket is
+    asked for `record` (versions only) or `record all`.
     Raises `NotFound`, `InUse`, `MountFailed`, `Unreachable`, `Damaged`; before it mounts.
     """
     with _told(options):
-        tree = readonly_tree(repository, project, ref, options)
+        tree, versions = readonly_trees(repository, project, ref, options, report)
     about: Message = {
         "store": repository.store.url,
         "project": "/".join(project),
         "ref": None if ref is None else str(ref),
     }
-    serve(tree, mountpoint, options, about=about, store=repository.store.directory)
+    store = repository.store.directory
+    if report is None or not isinstance(versions, OpenedTree):
+        serve(tree, mountpoint, options, about=about, store=store)
+        return
+    telling = Telling(versions, repository, report.run)
+
+    async def end() -> None:
+        try:
+            await telling.all({})
+        except (ArtfsError, OSError):
+            log.exception("run %s is not told of what was opened", report.run)
+
+    handlers: Handlers = {"record": telling.versions, "record all": telling.all}
+    serve(tree, mountpoint, options, handlers, end, about=about, store=store)
 
 
-def readonly_tree(
-    repository: Repository, project: tuple[str, str], ref: Ref | None, options: MountOptions
-) -> Tree:
-    """The tree of a version, or of a project."""
+def readonly_trees(
+    repository: Repository,
+    project: tuple[str, str],
+    ref: Ref | None,
+    options: MountOptions,
+    report: Report | None = None,
+) -> tuple[Tree, VersionTree]:
+    """The tree of a version, or of a project, and that of the versions in it."""
     owner = Owner(os.geteuid(), os.getegid())
     refresh = repository.store.refresh if options.refresh is None else options.refresh
     seconds = refresh * _SHARE
     fetcher = Fetcher(repository.blobs, options.patience)
     catalog = Remembering(repository.catalog, seconds, options.patience)
     references = ReferenceReads(repository.references, options.patience)
-    versions = VersionTree(fetcher, catalog, owner, references)
+    if report is None:
+        versions = VersionTree(fetcher, catalog, owner, references)
+    else:
+        versions = OpenedTree(fetcher, catalog, owner, references, with_files=report.files)
     if ref is None:
-        return CatalogTree(versions, catalog, project, owner, seconds)
+        return CatalogTree(versions, catalog, project, owner, seconds), versions
     record = repository.catalog.resolve(ref)
     versions.pin(Version(ref.artifact, record.version, record.root.entry()))
-    return versions
+    return versions, versions
 
 
 def serve(

@@ -15,7 +15,7 @@ import msgspec
 
 from artfs.errors import ArtfsError
 from artfs.format.record import VersionRecord
-from artfs.format.runs import Input, Output, RunArtifacts, RunRecord, shortened
+from artfs.format.runs import Input, Output, RunArtifacts, RunRecord, encode_files, shortened
 from artfs.repo.labels import now
 from artfs.repo.process import host, this_process, user
 from artfs.repo.runs import Runs
@@ -32,9 +32,11 @@ class Recorder:
 
     def __init__(
         self, runs: Runs, key: RunKey, *, name: str = "", group: str = "", job_type: str = "",
-        command: list[str] | None = None,
+        command: list[str] | None = None, joins: bool = False,
     ) -> None:  # fmt: skip
+        """`joins`: another process has begun the run, and ends it."""
         self.key = key
+        self._joins = joins
         self._runs = runs
         self._record = RunRecord(
             id=key.id, name=name, group=group, job_type=job_type, started=now(),
@@ -48,10 +50,16 @@ class Recorder:
         self._written_at = 0.0
         self._complained = False
 
-    def used(self, artifact: ArtifactKey, version: VersionRecord, use_as: str = "") -> None:
-        """The run uses a version; written by the next `flush`."""
+    def used(
+        self, artifact: ArtifactKey, version: VersionRecord, use_as: str = "", files: bytes = b""
+    ) -> None:
+        """The run uses a version, `files` of it if that is known, a bitmap of ordinals; written by
+        the next `flush`."""
         key, number = origin(artifact, version)
-        used = Input(artifact=_full(key), version=number, digest=version.digest, use_as=use_as)
+        used = Input(
+            artifact=_full(key), version=number, digest=version.digest, use_as=use_as,
+            files=encode_files(files) if files else "",
+        )  # fmt: skip
         with self._lock:
             self._used.append(used)
 
@@ -102,6 +110,10 @@ class Recorder:
 
     def _begin(self) -> None:
         if self._has_begun:
+            return
+        if self._joins:
+            self._next_part = self._runs.next_part(self.key)
+            self._has_begun = True
             return
         new = msgspec.structs.replace(
             self._record, host=host(), user=user(), process=this_process()

@@ -26,7 +26,8 @@ import trio
 
 from artfs.errors import ArtfsError, ObjectNotFound
 from artfs.repo.packing import PackWriter
-from artfs.types import Entry
+from artfs.repo.recording import Recorder
+from artfs.types import Entry, parse_run
 from artfs.vfs.draft import codec
 from artfs.vfs.draft.building import Builder, Results
 from artfs.vfs.draft.content import Contents
@@ -183,6 +184,8 @@ class Committer:
             if description is None:
                 description = draft.record.description
             rebased = rebasing.commit(description)
+        if draft.record.run:
+            _tell_run(draft, rebased)
         if rebased.onto is not None:
             note_foreign(snapshot, mine, rebased.root, draft.repository.blobs, results)
         return rebased
@@ -294,6 +297,14 @@ def _polite_threads() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def _tell_run(draft: Draft, rebased: Rebased) -> None:
+    """List the version with the run that the draft is of; if that fails, it is logged."""
+    run = parse_run(draft.record.run, ("", ""))
+    recorder = Recorder(draft.repository.runs, run, joins=True)
+    recorder.made(draft.record.key, rebased.done.record, rebased.done.changed)
+    recorder.flush()
 
 
 class _Reading:

@@ -167,5 +167,5 @@ class Rebasing:
         return commit_version(
             self._draft.repository, self._key, self._root, self._writer,
             commit_id=record.commit, base=self._at, type=record.type, description=description,
-            metadata=self._metadata,
+            metadata=self._metadata, run=record.run,
         )  # fmt: skip

@@ -46,7 +46,8 @@ class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
     that may or may not have reached the store, so that trying again finds its version. `landed`:
     versions of this draft, after `base`, that the draft has not been made to stand on yet.
     `is_new`: nothing of `base` is in the draft, which is over nothing. `state`: 'open', or what
-    became of the draft when it was unmounted: 'committed' (as `base`), 'unchanged'.
+    became of the draft when it was unmounted: 'committed' (as `base`), 'unchanged'. `run`: the run
+    whose versions the draft's are, ENTITY/PROJECT/ID, or empty.
     """
 
     format: int = 1
@@ -62,6 +63,7 @@ class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
     commit: str = ""
     landed: list[int] = []
     is_new: bool = False
+    run: str = ""
     state: str = OPEN
     error: str = ""
 
@@ -148,13 +150,17 @@ def create_draft(
     base: VersionRecord | None,
     type: str = "",  # noqa: A002  # the word of the contract
     description: str = "",
+    run: str = "",
 ) -> Draft:
-    """A new draft over a version, or (None) over nothing. Raises `OSError`."""
+    """A new draft over a version, or (None) over nothing, of a run if there is one.
+
+    Raises `OSError`.
+    """
     number = base.version if base is not None else repository.catalog.newest_number(key)
     record = DraftRecord(
         id=secrets.token_hex(4), store=repository.store.url, entity=key.entity,
         project=key.project, name=key.name, type=type, description=description, base=number,
-        created=now(), is_new=base is None,
+        created=now(), is_new=base is None, run=run,
     )  # fmt: skip
     path = state / _DRAFTS / record.id
     path.mkdir(parents=True, mode=0o700)  # others may not read what is in files closed to them
