@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from artfs.errors import Conflict, Damaged, NotFound, ObjectNotFound
-from artfs.format.node import DirInner, DirLeaf, ListInner, ListLeaf
+from artfs.format.node import DirInner, ListInner, ListLeaf
 from artfs.format.record import VersionRecord
 from artfs.repo.distributed import part_roots
 from artfs.repo.links import links, unlink
 from artfs.repo.repository import Repository
-from artfs.types import ArtifactKey, BlobRef, Entry
+from artfs.types import ArtifactKey, BlobRef
 
-#: Nodes and records that are read at most to find out what becomes reclaimable: some seconds.
-BUDGET = 20_000
+#: Nodes and records that are read at most to find out what becomes reclaimable, 0.1 ms each from a
+#: directory, and seconds that it may take.
+BUDGET, PATIENCE = 20_000, 10.0
 
 
 def holders(repository: Repository, key: ArtifactKey, version: VersionRecord) -> str:
@@ -68,15 +71,16 @@ def reclaimable(
     repository: Repository,
     doomed: Sequence[tuple[ArtifactKey, VersionRecord]],
     budget: int = BUDGET,
+    patience: float = PATIENCE,
 ) -> Reclaimable:
     """The bytes of what these versions hold and no other live version of the store does.
 
-    Each node is read once, and at most `budget` of them; what is not known to be held by others
-    then counts as reclaimable, and so it does where others cannot be read. If reading the doomed
-    versions alone takes more than that, the answer is what their commits stored.
-    Raises `Unreachable`.
+    Nodes that a version shares with the nearest one that stays are not looked into. What is left of
+    it is looked for in the rest of the store, of which each node is read once; at most `budget` of
+    all nodes are read, in at most `patience` seconds. What is not found, or cannot be read, then
+    counts as reclaimable. Raises `Unreachable`.
     """
-    reading = _Reading(repository, budget)
+    reading = _Reading(repository, budget, patience)
     sizes: dict[bytes, int] = {}
 
     def add(blob: BlobRef) -> None:
@@ -85,21 +89,33 @@ def reclaimable(
     def drop(blob: BlobRef) -> None:
         sizes.pop(blob.digest, None)
 
-    for _, version in doomed:
-        reading.walk(version.root.entry(), add)
+    gone = {(key, version.version) for key, version in doomed}
+    for key, version in doomed:
+        reading.apart(version, _nearest(repository, key, version.version, gone), add)
     if reading.is_spent:
-        return Reclaimable(sum(version.stored for _, version in doomed), is_exact=False)
+        return Reclaimable(sum(version.root.size for _, version in doomed), is_exact=False)
     reading.seen.clear()
-    names = {(key, version.version) for key, version in doomed}
     for root in part_roots(repository):
-        reading.walk(root, drop)
+        reading.walk(root.blob, drop)
     for key in _artifacts(repository, [key for key, _ in doomed]):
         for number in reversed(repository.catalog.versions(key)):
             if not sizes or reading.is_spent:
                 break
-            if (key, number) not in names:
+            if (key, number) not in gone:
                 reading.version(key, number, drop)
     return Reclaimable(sum(sizes.values()), is_exact=not sizes or reading.is_whole)
+
+
+def _nearest(
+    repository: Repository, key: ArtifactKey, number: int, gone: set[tuple[ArtifactKey, int]]
+) -> VersionRecord | None:
+    """The nearest version of an artifact that stays, if it can be read."""
+    there = [n for n in repository.catalog.versions(key) if (key, n) not in gone]
+    if not there:
+        return None
+    with contextlib.suppress(Damaged, NotFound):
+        return repository.catalog.version(key, min(there, key=lambda n: abs(n - number)))
+    return None
 
 
 def _artifacts(repository: Repository, first: Sequence[ArtifactKey]) -> Iterator[ArtifactKey]:
@@ -112,17 +128,18 @@ def _artifacts(repository: Repository, first: Sequence[ArtifactKey]) -> Iterator
 
 
 class _Reading:
-    """Walks trees, looking into no node twice, until the budget is spent."""
+    """Walks trees, looking into no node twice, until budget or time is spent."""
 
-    def __init__(self, repository: Repository, budget: int) -> None:
+    def __init__(self, repository: Repository, budget: int, patience: float) -> None:
         self._repository = repository
         self._left = budget
+        self._deadline = time.monotonic() + patience
         self._is_damaged = False
         self.seen: set[bytes] = set()
 
     @property
     def is_spent(self) -> bool:
-        return self._left < 0
+        return self._left < 0 or time.monotonic() > self._deadline
 
     @property
     def is_whole(self) -> bool:
@@ -130,38 +147,76 @@ class _Reading:
         return not self.is_spent and not self._is_damaged
 
     def version(self, key: ArtifactKey, number: int, visit: Callable[[BlobRef], None]) -> None:
+        """Visit what a version holds."""
         self._left -= 1
         try:
             version = self._repository.catalog.version(key, number)
         except (Damaged, NotFound):  # NotFound: deleted this moment
             self._is_damaged = True
             return
-        self.walk(version.root.entry(), visit)
+        self.walk(version.root.entry().blob, visit)
 
-    def walk(self, root: Entry, visit: Callable[[BlobRef], None]) -> None:
-        waiting = [] if root.blob is None else [root.blob]
+    def walk(self, top: BlobRef | None, visit: Callable[[BlobRef], None]) -> None:
+        """Visit a node and all that is below it."""
+        waiting = [] if top is None else [top]
         while waiting and not self.is_spent:
             blob = waiting.pop()
             if blob.digest in self.seen:
                 continue
             self.seen.add(blob.digest)
             visit(blob)
-            self._left -= 1
-            try:
-                node = self._repository.blobs.node(blob)
-            except (Damaged, ObjectNotFound):
-                self._is_damaged = True
-                continue
-            if isinstance(node, DirInner | ListInner):
-                waiting += [child.blob for child in node.children]
-            elif isinstance(node, ListLeaf):
-                for run in node.runs:
-                    visit(run.blob)
-            elif isinstance(node, DirLeaf):
-                for entry in node.entries:
-                    if entry.blob is None:
-                        continue
-                    if entry.is_dir or entry.height:
-                        waiting.append(entry.blob)
-                    else:
-                        visit(entry.blob)
+            nodes, chunks = self._below(blob)
+            waiting += nodes
+            for chunk in chunks:
+                visit(chunk)
+
+    def apart(
+        self, version: VersionRecord, other: VersionRecord | None, visit: Callable[[BlobRef], None]
+    ) -> None:
+        """Visit what a version holds, but for nodes that another has at the same depth, and for
+        what is below them."""
+        mine = _by_digest([version.root.entry().blob])
+        theirs = {} if other is None else _by_digest([other.root.entry().blob])
+        while mine and not self.is_spent:
+            shared = mine.keys() & theirs.keys()
+            mine = {digest: blob for digest, blob in mine.items() if digest not in shared}
+            chunks: dict[bytes, BlobRef] = {}
+            below: list[BlobRef] = []
+            for blob in mine.values():
+                visit(blob)
+                nodes, held = self._below(blob)
+                below += nodes
+                chunks |= _by_digest(held)
+            next_to: list[BlobRef] = []
+            for digest, blob in theirs.items():
+                if digest not in shared and not self.is_spent:
+                    nodes, held = self._below(blob)
+                    next_to += nodes
+                    for chunk in held:
+                        chunks.pop(chunk.digest, None)
+            for chunk in chunks.values():
+                visit(chunk)
+            mine, theirs = _by_digest(below), _by_digest(next_to)
+
+    def _below(self, blob: BlobRef) -> tuple[list[BlobRef], list[BlobRef]]:
+        """The nodes and the chunks that a node refers to."""
+        self._left -= 1
+        try:
+            node = self._repository.blobs.node(blob)
+        except (Damaged, ObjectNotFound):
+            self._is_damaged = True
+            return [], []
+        if isinstance(node, DirInner | ListInner):
+            return [child.blob for child in node.children], []
+        if isinstance(node, ListLeaf):
+            return [], [run.blob for run in node.runs]
+        nodes: list[BlobRef] = []
+        chunks: list[BlobRef] = []
+        for entry in node.entries:
+            if entry.blob is not None:
+                (nodes if entry.is_dir or entry.height else chunks).append(entry.blob)
+        return nodes, chunks
+
+
+def _by_digest(blobs: Iterable[BlobRef | None]) -> dict[bytes, BlobRef]:
+    return {blob.digest: blob for blob in blobs if blob is not None}

@@ -127,15 +127,29 @@ def test_a_link_holds_what_it_links_to(repository: Repository) -> None:
 
 
 def test_a_budget_bounds_the_reading(repository: Repository) -> None:
-    for n in range(10):
-        commit_tree(repository, {b"big": BIG, b"f": b"%d" % n})
+    commit_tree(repository, {b"f": noise(10_000), b"same": {b"big": BIG}})
+    commit_tree(repository, {b"deep": {b"f": noise(10_000)}, b"same": {b"big": BIG}})
+    commit_tree(repository, {b"same": {b"big": BIG}})
     exact = freed(repository, 0)
     assert exact.is_exact
-    bound = freed(repository, 0, budget=3)
-    assert not bound.is_exact
-    assert bound.size > exact.size
-    nothing = freed(repository, 0, budget=0)
-    assert nothing == Reclaimable(repository.catalog.version(KEY, 0).stored, is_exact=False)
+    assert exact.size < 1000
+    unread = freed(repository, 0, budget=3)  # v0 next to v1 takes two
+    assert not unread.is_exact
+    assert 10_000 <= unread.size < 11_000
+    doomed = [(KEY, repository.catalog.version(KEY, 0))]
+    unknown = Reclaimable(len(BIG) + 10_000, is_exact=False)
+    assert freed(repository, 0, budget=0) == unknown
+    assert reclaimable(repository, doomed, patience=-1) == unknown
+
+
+def test_a_huge_version_costs_what_it_does_not_share(repository: Repository) -> None:
+    files = {b"%d" % n: {b"%d" % m: b"%d %d" % (n, m) for m in range(20)} for n in range(200)}
+    commit_tree(repository, files)
+    commit_tree(repository, {**files, b"7": {b"new": noise(5000)}})
+    new = freed(repository, 1, budget=20)
+    assert not new.is_exact
+    assert 5000 <= new.size < 15_000 < repository.catalog.version(KEY, 1).root.size
+    assert 5000 <= freed(repository, 1).size <= new.size
 
 
 def test_a_damaged_version_can_be_deleted(repository: Repository) -> None:
