@@ -2,8 +2,8 @@
 
 `s3` is about a store in a bucket, see bench_parts/s3.py.
 
-What writes, and what lists, is timed on `null`, too: a filesystem that does nothing, which nothing
-on pyfuse3 can outrun.
+All but random and sequential reads is timed on `null`, too: a filesystem that does nothing, which
+nothing on pyfuse3 can outrun when it writes, or is warm.
 
 Each figure is the median of --repeat runs; within a repetition the peers take turns, so that a
 noisy minute on the machine meets all of them. Exit status 1 if something that must hold does not.
@@ -161,6 +161,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=words, help="data set or step; repeatable"
     )
+    parser.add_argument(
+        "--peer", action="append", choices=[kind.name for kind in peers.ALL],
+        help="filesystem to compare; repeatable; default: all",
+    )  # fmt: skip
     parser.add_argument("--cold-source", action="store_true", help="store from a cold page cache")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all seconds to FILE")
     return parser.parse_args()
@@ -175,7 +179,8 @@ def main() -> int:
     results = report.Results()
     with tempfile.TemporaryDirectory(prefix="run-", dir=args.dir) as work:
         able: list[peers.Peer] = []
-        for peer in (kind(args.dir, Path(work)) for kind in peers.ALL):
+        kinds = [kind for kind in peers.ALL if not args.peer or kind.name in args.peer]
+        for peer in (kind(args.dir, Path(work)) for kind in kinds):
             if reason := peer.missing():
                 print(f"skipped {peer.name}: {reason}")
             else:

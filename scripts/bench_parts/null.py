@@ -1,8 +1,8 @@
 """`null.py MNT [SOURCE]`: a filesystem on pyfuse3 that does nothing, in the background.
 
-Names and attributes are kept in memory, those of SOURCE's tree from the start; written bytes are
-dropped, nothing can be read. What it takes is the share of the kernel, libfuse, pyfuse3 and the
-event loop of artfs in what a mount takes: none can be faster.
+Names and attributes are kept in memory, those of SOURCE's tree from the start; what is read comes
+from there, written bytes are dropped. What it takes is the share of the kernel, libfuse, pyfuse3
+and the event loop of artfs in what a mount takes: none can be faster once the kernel has the data.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Null(pyfuse3.Operations):
         self._attrs = [self._new(0, 0), self._new(pyfuse3.ROOT_INODE, stat.S_IFDIR | 0o755)]
         self._names: dict[tuple[int, bytes], int] = {}
         self._lists: dict[int, list[tuple[bytes, pyfuse3.EntryAttributes, int]]] = {}
+        self._sources: dict[int, bytes] = {}
 
     def show(self, source: bytes, ino: int = pyfuse3.ROOT_INODE) -> None:
         """List what a directory holds, with sub-directories."""
@@ -40,6 +41,7 @@ class Null(pyfuse3.Operations):
                 attrs = self._make(ino, entry.name, info.st_mode)
                 attrs.st_size = info.st_size
                 listed.append((entry.name, attrs, position))
+                self._sources[attrs.st_ino] = entry.path
                 if entry.is_dir(follow_symlinks=False):
                     self.show(entry.path, attrs.st_ino)
 
@@ -88,13 +90,23 @@ class Null(pyfuse3.Operations):
         attrs = self._make(parent_inode, name, stat.S_IFREG | mode)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(attrs.st_ino)), attrs
 
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode))
+
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        fd = os.open(self._sources[fh], os.O_RDONLY)
+        data = os.pread(fd, size, off)
+        os.close(fd)
+        return data
+
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         attrs = self._attrs[fh]
         attrs.st_size = max(attrs.st_size, off + len(buf))
         return len(buf)
 
     async def flush(self, fh: int) -> None:
-        return
+        if self._sources:
+            raise pyfuse3.FUSEError(errno.ENOSYS)  # as a mount that cannot be written to
 
     async def release(self, fh: int) -> None:
         return

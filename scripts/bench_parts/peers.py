@@ -174,7 +174,7 @@ class Null(Peer):
     """What nothing but FUSE costs, see `null.py`."""
 
     name = "null"
-    reads = ("walk",)
+    reads = ("walk", "read")
     is_writable = True
 
     def mount_command(self, dataset: str, point: Path) -> Sequence[str | Path]:

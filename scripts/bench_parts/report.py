@@ -13,6 +13,7 @@ MUST_HOLD = [
     ("read cold", 1.0, "native", "read cold"),
     ("read warm", 1.0, "squashfuse", "read warm"),
     ("store big", 1.0, "native", "store big"),
+    ("store big", 1.0, "native", "store big fsync"),
     ("random cold", 1.5, "squashfuse", "random cold"),
     ("seq cold", 1 / 0.7, "native", "seq cold"),
     ("seq warm", 1.0, "squashfuse", "seq warm"),
