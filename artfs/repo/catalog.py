@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+from concurrent.futures import Future
 
 from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
@@ -18,6 +19,8 @@ from artfs.repo.labels import LabelBook, now
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
 
+#: Versions of a remote store that are looked for at once.
+_AT_ONCE = 12
 #: Fewer than S3 lists in one answer.
 _LISTED = 900
 
@@ -90,17 +93,41 @@ class Catalog:
             known = max((number for number in numbers if number is not None), default=-1)
             if len(names) < _LISTED:
                 return self._seen(key, known)
-        step, low = 1, known
-        while self._store.exists(keys.version(key, low + step)):
-            low, step = low + step, step * 2
-        high = low + step
+        return self._seen(key, self._last_there(key, known))
+
+    def _last_there(self, key: ArtifactKey, low: int) -> int:
+        """The highest number from `low` on, which is taken or -1: steps that double, then parts of
+        what is between, so many at once as it takes a server little longer to answer."""
+        if not self._store.exists(keys.version(key, low + 1)):
+            return low
+        width = _AT_ONCE if self._store.is_remote else 1
+        low, step = low + 1, 2
+        while (there := self._how_many(key, [low + (step << i) for i in range(width)])) == width:
+            low, step = low + (step << width - 1), step << width
+        low, high = (low + (step << there - 1) if there else low), low + (step << there)
         while high - low > 1:
-            middle = (low + high) // 2
-            if self._store.exists(keys.version(key, middle)):
-                low = middle
-            else:
-                high = middle
-        return self._seen(key, low)
+            inner = {low + (high - low) * i // (width + 1) for i in range(1, width + 1)}
+            numbers = sorted(inner - {low})
+            there = self._how_many(key, numbers)
+            low, high = [low, *numbers][there], [*numbers, high][there]
+        return low
+
+    def _how_many(self, key: ArtifactKey, numbers: list[int]) -> int:
+        """How many of these numbers, in ascending order, are taken. Raises `Unreachable`."""
+        jobs = [Future[bool]() for _ in numbers]
+
+        def ask(number: int, job: Future[bool]) -> None:
+            try:
+                job.set_result(self._store.exists(keys.version(key, number)))
+            except BaseException as error:
+                job.set_exception(error)
+
+        # Threads of our own: an executor takes no work when the interpreter exits, and a program
+        # whose last line logs an artifact commits it then.
+        for number, job in list(zip(numbers, jobs, strict=True))[1:]:
+            threading.Thread(target=ask, args=(number, job), name="artfs-probe").start()
+        ask(numbers[0], jobs[0])
+        return sum(job.result() for job in jobs)
 
     def _seen(self, key: ArtifactKey, number: int) -> int:
         if number >= 0:
