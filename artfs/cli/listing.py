@@ -122,7 +122,7 @@ def log(settings: Settings, name: str) -> None:
         labels_of = catalog.labels.reader(key)
         rows, lines = [], []
         for number in reversed(catalog.versions(key)):
-            version = catalog.version(key, number)
+            version = catalog.version_ever(key, number)
             labels = labels_of(version)
             rows.append(_version_json(version, labels, names.get(number, [])))
             lines.append(_version_line(version, labels, names.get(number, [])))

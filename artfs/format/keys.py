@@ -57,12 +57,6 @@ def is_version(key: str) -> bool:
     return _VERSION.match(key) is not None
 
 
-def version_of(key: str) -> int | None:
-    """The number in the key of a version record; None for another key."""
-    match = _VERSION.match(key)
-    return int(match[1]) if match else None
-
-
 def deletion(key: ArtifactKey, number: int) -> str:
     """The mark that a version is deleted; its record stays, so that no number is used again."""
     return f"{artifact(key)}deleted/{number:010d}.json"

@@ -106,7 +106,7 @@ def _await_answer(mountpoint: Path, deadline: float) -> None:
 
     def ask() -> None:
         with contextlib.suppress(OSError):
-            os.statvfs(mountpoint)
+            os.stat(mountpoint)  # not statvfs: a project would add up the sizes of its versions
             answered.set()
 
     threading.Thread(target=ask, daemon=True).start()

@@ -144,10 +144,16 @@ class Blobs:
         except ObjectNotFound:
             return
 
-    def pack_index(self, pack_id: bytes) -> Iterator[tuple[BlobKind, BlobRef]]:
-        """What a pack says it holds. Raises `Damaged`, `ObjectNotFound`, `Unreachable`."""
+    def pack_index(
+        self, pack_id: bytes, size: int | None = None
+    ) -> Iterator[tuple[BlobKind, BlobRef]]:
+        """What a pack says it holds; `size` is its own, if a listing has told.
+
+        Raises `Damaged`, `ObjectNotFound`, `Unreachable`.
+        """
         reader = self.reader(pack_id)
-        size = self._store.info(keys.pack(pack_id)).size
+        if size is None:
+            size = self._store.info(keys.pack(pack_id)).size
         if size < len(pack.HEADER) + pack.TRAILER_SIZE:
             raise Damaged(f"pack {pack_id.hex()}", f"has only {size} bytes: it is truncated")
         try:

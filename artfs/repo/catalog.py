@@ -1,16 +1,14 @@
 """Artifacts, versions and aliases: the small records, and what `latest` means.
 
-`latest` is stored nowhere. Version numbers have no gaps, so the newest one is found by probing:
-doubling steps up from a number known to exist, then bisecting. A deletion is a mark beside the
-record, which stays.
+`latest` is stored nowhere. Version numbers have no gaps, so the newest one is the end of a series
+of objects (`Store.last_of`). A deletion is a mark beside the record, which stays.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
 import threading
-from concurrent.futures import Future
 
 from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
 from artfs.format import keys, record
@@ -18,11 +16,6 @@ from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.repo.labels import LabelBook, now
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
-
-#: Versions of a remote store that are looked for at once.
-_AT_ONCE = 12
-#: Fewer than S3 lists in one answer.
-_LISTED = 900
 
 
 class Catalog:
@@ -45,8 +38,10 @@ class Catalog:
     def artifacts(self, entity: str, project: str) -> list[ArtifactKey]:
         """A project's artifacts that have a version, by name."""
         names = self._store.list_names(keys.project(entity, project))
-        found = [ArtifactKey(entity, project, name) for name in names]
-        return [key for key in found if self._store.exists(keys.version(key, 0))]
+        all_keys = (ArtifactKey(entity, project, name) for name in names)
+        firsts = {keys.version(key, 0): key for key in all_keys}
+        there = self._store.existing(firsts)
+        return [key for first, key in firsts.items() if first in there]
 
     def artifact(self, key: ArtifactKey) -> ArtifactRecord:
         """An artifact's record. Raises `NotFound`."""
@@ -86,54 +81,11 @@ class Catalog:
         """The highest version number ever given, or -1."""
         with self._lock:
             known = self._newest_seen.get(key, -1)
-        if known < 0 and self._store.is_remote:
-            # One request, where probing takes three to twenty, one after the other.
-            names = [o.key for o in itertools.islice(self._store.list(keys.versions(key)), _LISTED)]
-            numbers = (keys.version_of(name) for name in names)
-            known = max((number for number in numbers if number is not None), default=-1)
-            if len(names) < _LISTED:
-                return self._seen(key, known)
-        return self._seen(key, self._last_there(key, known))
-
-    def _last_there(self, key: ArtifactKey, low: int) -> int:
-        """The highest number from `low` on, which is taken or -1: steps that double, then parts of
-        what is between, so many at once as it takes a server little longer to answer."""
-        if not self._store.exists(keys.version(key, low + 1)):
-            return low
-        width = _AT_ONCE if self._store.is_remote else 1
-        low, step = low + 1, 2
-        while (there := self._how_many(key, [low + (step << i) for i in range(width)])) == width:
-            low, step = low + (step << width - 1), step << width
-        low, high = (low + (step << there - 1) if there else low), low + (step << there)
-        while high - low > 1:
-            inner = {low + (high - low) * i // (width + 1) for i in range(1, width + 1)}
-            numbers = sorted(inner - {low})
-            there = self._how_many(key, numbers)
-            low, high = [low, *numbers][there], [*numbers, high][there]
-        return low
-
-    def _how_many(self, key: ArtifactKey, numbers: list[int]) -> int:
-        """How many of these numbers, in ascending order, are taken. Raises `Unreachable`."""
-        jobs = [Future[bool]() for _ in numbers]
-
-        def ask(number: int, job: Future[bool]) -> None:
-            try:
-                job.set_result(self._store.exists(keys.version(key, number)))
-            except BaseException as error:
-                job.set_exception(error)
-
-        # Threads of our own: an executor takes no work when the interpreter exits, and a program
-        # whose last line logs an artifact commits it then.
-        for number, job in list(zip(numbers, jobs, strict=True))[1:]:
-            threading.Thread(target=ask, args=(number, job), name="artfs-probe").start()
-        ask(numbers[0], jobs[0])
-        return sum(job.result() for job in jobs)
-
-    def _seen(self, key: ArtifactKey, number: int) -> int:
-        if number >= 0:
+        newest = self._store.last_of(functools.partial(keys.version, key), known)
+        if newest >= 0:
             with self._lock:
-                self._newest_seen[key] = max(number, self._newest_seen.get(key, -1))
-        return number
+                self._newest_seen[key] = max(newest, self._newest_seen.get(key, -1))
+        return newest
 
     def deleted(self, key: ArtifactKey) -> set[int]:
         """Numbers of the deleted versions."""
@@ -145,10 +97,12 @@ class Catalog:
         gone = self.deleted(key)
         return [n for n in range(self.newest_number(key) + 1) if n not in gone]
 
-    def latest(self, key: ArtifactKey) -> int:
-        """The newest version that is not deleted. Raises `NotFound` if there is none."""
-        newest = self.newest_number(key)
-        gone = self.deleted(key) if newest >= 0 else set()
+    def latest(self, key: ArtifactKey, newest: int | None = None) -> int:
+        """The newest version that is not deleted, `newest` being what `newest_number` has said if
+        that was asked already. Raises `NotFound` if there is none."""
+        if newest is None:
+            newest = self.newest_number(key)
+        gone = self.deleted(key) if newest >= 0 and self.is_deleted(key, newest) else set()
         for number in range(newest, -1, -1):
             if number not in gone:
                 return number
@@ -264,10 +218,10 @@ class Catalog:
         key = ref.artifact
         if ref.digest:
             return self._by_digest(key, ref.digest)
-        number = parse_version(ref.selector)
         if ref.selector == LATEST:
             # That it is not deleted has been seen just now.
             return self.version_ever(key, self.latest(key))
+        number = parse_version(ref.selector)
         if number is None:
             number, _ = self._alias(key, ref.selector)
             if number is None:

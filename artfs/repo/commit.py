@@ -119,14 +119,14 @@ def _unchanged(
         return None
     catalog = repository.catalog
     try:
-        latest = catalog.latest(key)
+        latest = catalog.latest(key, newest)
     except NotFound:
         latest = -1  # all of them are deleted
     if base is not None and base != latest:
         raise _moved_on(key, base, newest)
     if latest < 0:
         return None
-    version = catalog.version(key, latest)
+    version = catalog.version_ever(key, latest)
     if version.digest == root.digest.hex():
         return Committed(latest, version.commit == commit_id, version)
     return None

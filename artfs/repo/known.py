@@ -9,9 +9,10 @@ harmless. Thread-safe; several processes may share it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +48,11 @@ _VERSION = 1
 #: 9 ms at 600 packs in a directory: then only a commit that brings much data looks for what other
 #: machines have stored.
 CHEAP_LISTING = 64
+#: Of a huge store so many packs are listed; what lies in others may be stored twice.
+_LISTED_MOST = 100_000
+#: One listing shows 1,000 packs. So if there are fewer, it takes one request, and is worth it where
+#: it replaces several.
+_ONE_LISTING, _WORTH_LISTING = 900, 3
 
 
 class KnownBlobs:
@@ -104,24 +110,40 @@ class KnownBlobs:
 
     def is_cheap(self) -> bool:
         """Whether the store is small enough to `refresh` before every commit."""
-        count = self._run(lambda db: db.execute("SELECT count(*) FROM packs").fetchone())
-        return int(count[0]) < CHEAP_LISTING
+        return self._count() < CHEAP_LISTING
 
-    def refresh(self) -> None:
-        """Read the indexes of packs stored by others; forget packs that are gone.
+    def _count(self) -> int:
+        count = self._run(lambda db: db.execute("SELECT count(*) FROM packs").fetchone())
+        return int(count[0])
+
+    def there(self, packs: Set[bytes]) -> set[bytes]:
+        """Which of some packs the store has, now. Raises `Unreachable`."""
+        if self._store.is_remote and len(packs) > _WORTH_LISTING and self._count() < _ONE_LISTING:
+            return {keys.pack_of(info.key) for info in self._store.list(keys.PACKS)} & packs
+        names = {keys.pack(pack_id): pack_id for pack_id in packs}
+        return {names[key] for key in self._store.existing(names)}
+
+    def refresh(self, most: int) -> bool:
+        """Read the indexes of packs stored by others, over a network of `most` packs, the newest
+        ones; forget packs that are gone. Whether all packs are known now.
 
         Raises `Unreachable`. A damaged pack is passed over: nothing will be reused from it.
         """
-        there = {keys.pack_of(info.key) for info in self._store.list(keys.PACKS)}
+        listed = list(itertools.islice(self._store.list(keys.PACKS), _LISTED_MOST))
+        there = {keys.pack_of(info.key): info for info in listed}
         known = self._run(lambda db: {row[0] for row in db.execute("SELECT id FROM packs")})
-        for pack_id in known - there:
-            self.forget(pack_id)
-        for pack_id in there - known:
-            self.add(pack_id, self._index(pack_id))
+        if len(listed) < _LISTED_MOST:
+            for pack_id in known - there.keys():
+                self.forget(pack_id)
+        unknown = sorted(there.keys() - known, key=lambda pack_id: there[pack_id].modified)
+        wanted = unknown[-most:] if self._store.is_remote else unknown
+        for pack_id in wanted:
+            self.add(pack_id, self._index(pack_id, there[pack_id].size))
+        return len(wanted) == len(unknown)
 
-    def _index(self, pack_id: bytes) -> list[BlobRef]:
+    def _index(self, pack_id: bytes, size: int) -> list[BlobRef]:
         try:
-            return [ref for _, ref in self._blobs.pack_index(pack_id)]
+            return [ref for _, ref in self._blobs.pack_index(pack_id, size)]
         except (Damaged, ObjectNotFound):
             return []
 

@@ -8,6 +8,7 @@ packs of their own: files of a directory then lie side by side, and so do the no
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -28,6 +29,8 @@ _BATCH = 2 << 20
 _QUEUED = 64 << 20
 #: New bytes after which even a store with many packs is listed (see `known.CHEAP_LISTING`).
 _WORTH_LISTING = 4 << 20
+#: Indexes of packs that are read of a remote store, and bytes for each of which it may be one more.
+_INDEXES, _BYTES_PER_INDEX = 64, 256 << 10
 
 
 class PackWriter:
@@ -47,6 +50,7 @@ class PackWriter:
         self._done: list[_OpenPack] = []
         self._open: dict[BlobKind, _OpenPack] = {}
         self._refreshed = False
+        self._refresh_at = _WORTH_LISTING
         #: Bytes of the blobs stored anew.
         self.stored = 0
 
@@ -54,12 +58,21 @@ class PackWriter:
         """Find out at one go which of some blobs, about to be stored, are stored already."""
         self._looked_up = {}
         wanted = [digest for digest in digests if digest not in self._own]
-        worth = self.stored >= _WORTH_LISTING
-        if wanted and not self._refreshed and (worth or self._known.is_cheap()):
-            self._refreshed = True
-            self._known.refresh()
+        worth = self.stored >= self._refresh_at
+        if wanted and (worth or not self._refreshed) and (worth or self._known.is_cheap()):
+            self._refresh()
         found = self._known.find(wanted)
         self._looked_up = {digest: found.get(digest) for digest in wanted}
+
+    def _refresh(self) -> None:
+        """Look for what other machines have stored.
+
+        Over a network the index of a pack costs a request, so as many are read as the bytes stored
+        so far make worth while, and more when there are four times as many.
+        """
+        self._refreshed = True
+        all_known = self._known.refresh(_INDEXES + self.stored // _BYTES_PER_INDEX)
+        self._refresh_at = sys.maxsize if all_known else max(_WORTH_LISTING, 4 * self.stored)
 
     def chunk(self, data: BytesLike, digest: bytes | None = None) -> BlobRef:
         """Store a chunk of file content unless it is stored already.
@@ -111,8 +124,7 @@ class PackWriter:
         be shared with is gone: what was built refers to it and must be built again.
         """
         self.settle()
-        exists = self.repository.store.exists
-        gone = sorted(pack_id for pack_id in self._reused if not exists(keys.pack(pack_id)))
+        gone = sorted(self._reused - self._known.there(self._reused))
         for pack_id in gone:
             self._known.forget(pack_id)
         if gone:

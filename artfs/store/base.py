@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -137,6 +137,28 @@ class Store(ABC):
         except ObjectNotFound:
             return False
         return True
+
+    def existing(self, keys: Iterable[str]) -> set[str]:
+        """Which of the objects are there; asked for all at once where that saves time."""
+        return {key for key in keys if self.exists(key)}
+
+    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
+        """The highest N for which `key(N)` is there; `after`, which is known to be, if none is.
+
+        The objects of a series are made one after the other and never removed, and their keys,
+        which differ in the last component only, sort as their numbers do.
+        """
+        step, low = 1, after
+        while self.exists(key(low + step)):
+            low, step = low + step, step * 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.exists(key(middle)):
+                low = middle
+            else:
+                high = middle
+        return low
 
     @abstractmethod
     def writer(self, key: str) -> ObjectWriter:

@@ -21,8 +21,8 @@ from artfs.types import LATEST, ArtifactKey, Entry, Ref
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-#: Versions whose sizes one statfs reads at most; a bigger project shows less than it has.
-_COUNTED = 1000
+#: Versions whose sizes one statfs reads at most; a bigger project shows less than it has at first.
+_COUNTED = 200
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class Remembering:
                     if counted == _COUNTED:
                         continue
                     counted += 1
-                    root = self._catalog.version(key, number).root
+                    root = self._catalog.version_ever(key, number).root
                     known = self._sizes[key, number] = root.size, root.count
                 size, files = size + known[0], files + known[1] + 1
         return size, files

@@ -426,6 +426,31 @@ def test_list_while_objects_come_and_go(store: Store) -> None:
     assert set(found) >= {f"a/{n:02}/x" for n in range(0, 50, 2)}
 
 
+# Several at once
+
+
+def test_existing(store: Store) -> None:
+    for n in range(0, 40, 2):
+        store.put_if_absent(f"a/{n}", b"")
+    assert store.existing(f"a/{n}" for n in range(40)) == {f"a/{n}" for n in range(0, 40, 2)}
+    assert store.existing(["a/1"]) == store.existing([]) == set()
+    assert store.existing(["a", "a/0/b"]) == set()
+
+
+def series(number: int) -> str:
+    return f"versions/{number:010}.json"
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 11, 30])
+def test_last_of_a_series(store: Store, length: int) -> None:
+    for n in range(length):
+        store.put_if_absent(series(n), b"")
+    store.put_if_absent("versions/0000000003.jsonx", b"")
+    store.put_if_absent("deleted/0000000099.json", b"")
+    for after in range(-1, length):
+        assert store.last_of(series, after) == length - 1
+
+
 # Keys
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from artfs.store.base import ObjectInfo, ObjectReader, ObjectWriter, Store
@@ -87,6 +87,14 @@ class CachedStore(Store):
 
     def exists(self, key: str) -> bool:
         return self._ask().exists(key)
+
+    def existing(self, keys: Iterable[str]) -> set[str]:
+        asked = [*keys]
+        self._counter.add(requests=len(asked))
+        return self.inner.existing(asked)
+
+    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
+        return self._ask().last_of(key, after)
 
     def writer(self, key: str) -> ObjectWriter:
         return self.inner.writer(key)

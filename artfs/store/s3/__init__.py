@@ -6,7 +6,9 @@ errors      what botocore raises -> artfs.errors; what is worth another try
 transfer    requests with a body: put, get, ranges, with retries of what botocore gives up
 reader      random access to one object
 writer      uploads, in parts if large
-listing     listings in the order of keys, whatever the server's order is
+listing     existence   which of several objects are there
+    series      the end of a series of objects
+    listings in the order of keys, whatever the server's order is
 conditions  whether a server does conditional writes at all
 store       the interface, put together
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from artfs.errors import AlreadyExists
 from artfs.store.base import ObjectInfo, ObjectReader, ObjectWriter, Store
@@ -16,8 +16,10 @@ from artfs.store.options import StoreOptions
 from artfs.store.s3 import listing, records
 from artfs.store.s3.client import connect
 from artfs.store.s3.conditions import Conditions
+from artfs.store.s3.existence import existing
 from artfs.store.s3.location import Location
 from artfs.store.s3.reader import S3Reader
+from artfs.store.s3.series import last_of
 from artfs.store.s3.transfer import Transfer
 from artfs.store.s3.writer import PARTS_AT_ONCE, S3Writer
 
@@ -50,6 +52,12 @@ class S3Store(Store):
 
     def info(self, key: str) -> ObjectInfo:
         return self._transfer.info(key)
+
+    def existing(self, keys: Iterable[str]) -> set[str]:
+        return existing(self._transfer, [*keys])
+
+    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
+        return last_of(self._transfer, key, after)
 
     def writer(self, key: str) -> ObjectWriter:
         self._transfer.where(key)

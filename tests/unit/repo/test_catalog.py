@@ -21,7 +21,6 @@ from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
 from artfs.types import ArtifactKey, Ref, parse_ref
 from tests.support.faulty import FaultyStore
-from tests.support.remote import RemoteStore
 from tests.unit.repo.trees import KEY, commit_tree, memory_repository, read_version
 
 PROJECT = ("default", "default")
@@ -291,17 +290,11 @@ def test_a_version_record_of_a_newer_format(repository: Repository) -> None:
         repository.catalog.version(KEY, 0)
 
 
-@pytest.mark.parametrize("remote", [False, True])
-def test_the_newest_version_is_found_however_many_there_are(
-    monkeypatch: pytest.MonkeyPatch, remote: bool
-) -> None:
-    """A remote store is asked for a listing, cut short here, and then for many at once."""
-    monkeypatch.setattr("artfs.repo.catalog._LISTED", 3)
-    store = RemoteStore()
-    monkeypatch.setattr(RemoteStore, "is_remote", remote)
+def test_the_newest_version_is_found_however_many_there_are() -> None:
+    store = MemoryStore()
     for count in range(150):
         catalog = Catalog(store)
         assert catalog.newest_number(KEY) == count - 1
         assert catalog.newest_number(KEY) == count - 1
-        store.inner.put_if_absent(keys.version(KEY, count), b"{}")
+        store.put_if_absent(keys.version(KEY, count), b"{}")
         assert catalog.newest_number(KEY) == count

@@ -25,7 +25,7 @@ from artfs.errors import (
     Unsupported,
 )
 from artfs.store.options import S3Options, StoreOptions
-from artfs.store.s3 import listing, writer
+from artfs.store.s3 import listing, series, writer
 from artfs.store.s3.location import Location
 from artfs.store.s3.store import S3Store
 from tests.support.faultproxy import Fault, FaultProxy
@@ -409,6 +409,32 @@ def test_what_is_no_key_is_passed_over(store: S3Store) -> None:
     assert [o.key for o in store.list("")] == ["there"]
     assert store.list_names("") == ["there"]
     assert store.list_names("folder/") == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 9, 10, 24, 25, 70])
+def test_the_end_of_a_series_is_found_by_pages_and_probes(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(series, "_PAGE", 3)
+    monkeypatch.setattr(series, "_PROBES", 4)
+    for n in range(length):
+        store.put_if_absent(f"versions/{n:010}.json", b"")
+    for after in {-1, 0, length // 2, length - 1}:
+        assert store.last_of("versions/{:010}.json".format, after) == length - 1
+
+
+def test_the_end_of_a_series_takes_a_round_trip_or_two(
+    s3_proxy: FaultProxy, store: S3Store
+) -> None:
+    for n in range(5):
+        store.put_if_absent(f"v/{n}", b"x")
+    s3_proxy.reset()
+    assert store.last_of("v/{}".format) == 4
+    assert s3_proxy.counts() == {"GET": 1}
+    assert store.last_of("v/{}".format, 4) == 4
+    assert s3_proxy.counts() == {"GET": 2}
+    assert store.last_of("v/{}".format, 2) == 4
+    assert s3_proxy.counts() == {"GET": 4}
 
 
 # Where it is, and how it is reached
