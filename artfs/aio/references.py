@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
 from cachetools import LRUCache
 
 from artfs.aio.threads import run_retrying
@@ -16,6 +17,8 @@ from artfs.repo.reference_file import ReferenceFile
 from artfs.repo.references import References
 from artfs.types import Entry
 
+#: Threads of their own: sources that do not answer must not keep those waiting who read the store.
+_places = trio.CapacityLimiter(8)
 #: References that are read at one time; each keeps up to 8 MiB.
 _FILES = 8
 
@@ -60,4 +63,5 @@ class ReferenceReads:
         return file
 
     async def _run(self, entry: Entry, read: Callable[[], bytes]) -> bytes:
-        return await run_retrying(self._patience, self._references.shown(entry), read)
+        what = self._references.shown(entry)
+        return await run_retrying(self._patience, what, read, places=_places)

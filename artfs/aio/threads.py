@@ -127,7 +127,7 @@ async def retrying(patience: float, what: str, attempt: Callable[[], Awaitable[T
                 failure = error
             await trio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-    raise failure or Unreachable(what, f"the store has not answered for {patience:g} s")
+    raise failure or Unreachable(what, f"has not answered for {patience:g} s")
 
 
 class Hints:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from blake3 import blake3
 
-from artfs.errors import NotFound, Unreachable, Unsupported
+from artfs.errors import NotFound, Refused, Unreachable, Unsupported
 from artfs.format import digest as digests
 from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.blobs import Blobs
@@ -184,8 +184,8 @@ class _Waiting:
         self._pause = _FIRST_PAUSE
 
     def pause_after(self, error: Unreachable) -> None:
-        """Wait for the next try. Raises the error if it is too late for one."""
-        if time.monotonic() + self._pause > self._deadline:
+        """Wait for the next try. Raises the error if it is too late for one, or would not help."""
+        if isinstance(error, Refused) or time.monotonic() + self._pause > self._deadline:
             raise error
         time.sleep(self._pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)

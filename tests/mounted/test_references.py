@@ -6,6 +6,7 @@ import errno
 import json
 import mmap
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -110,6 +111,30 @@ def test_a_server_that_does_not_answer(home: Path, tmp_path: Path, web: WebServe
         finally:
             web.start()
         assert reader.communicate(timeout=20)[0] == b"at last"
+
+
+def test_sources_that_hang(home: Path, tmp_path: Path) -> None:
+    """Servers that take connections and say nothing hold up nobody who reads the store."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        port = silent.getsockname()[1]
+        names = [f"r{n}" for n in range(20)]
+        refer(home, {n: f"http://127.0.0.1:{port}/{n}" for n in names}, checksum=False)
+        (tmp_path / "a.txt").write_text("stored")
+        artfs("put", "refs", tmp_path / "a.txt", "--base", "refs")
+        with mounted("mount", "refs", "--timeout", "3", at=tmp_path / "mnt") as mount:
+            readers = [
+                subprocess.Popen(["cat", mount.path / name], stderr=subprocess.DEVNULL)
+                for name in names
+            ]
+            try:
+                silent.accept()[0].close()  # they have begun
+                assert (mount.path / "a.txt").read_text() == "stored"
+                assert all(reader.poll() is None for reader in readers[8:])
+            finally:
+                silent.close()
+                for reader in readers:
+                    reader.kill()
+                    reader.wait(20)
 
 
 def test_drafts_of_what_has_no_length(home: Path, tmp_path: Path, web: WebServer) -> None:
