@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import artfs as api
 from tests.support.mounts import Mount, artfs, is_mounted, mounted, wait_for
 from tests.support.twin import check_version, here, only_draft, put
 
@@ -319,3 +320,18 @@ def test_commands_for_drafts_refuse_other_mounts(base: Path, tmp_path: Path) -> 
         assert is_mounted(mount.path)
     for command in (["sync"], ["status"], ["umount"]):
         assert artfs(*command, base, check=False).returncode == 3
+
+
+def test_a_draft_over_a_link_is_one_of_what_it_links_to(base: Path, tmp_path: Path) -> None:
+    here("link", "data:v0", "pets:top")
+    artifact = api.Api().artifact("data:v0")
+    artifact.metadata["labelled"] = "later"
+    artifact.save()
+    with mounted("draft", "pets:top", at=tmp_path / "mnt") as mount:
+        (mount.path / "new").write_text("new")
+        said = json.loads(artfs("--json", "sync", mount.path).stdout)
+        assert said == {"artifact": "data", "version": "v1", "changed": True}
+    assert json.loads(here("--json", "show", "data:v1"))["metadata"] == {"labelled": "later"}
+    refused = artfs("draft", "--new", "pets", tmp_path / "mnt", check=False)
+    assert refused.returncode == 4
+    assert "is a portfolio, which holds links and no versions of its own" in refused.stderr
