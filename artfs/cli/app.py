@@ -29,7 +29,7 @@ _COMMANDS = {
     "ls": "listing", "log": "listing", "show": "listing", "diff": "listing",
     "alias": "aliases", "tag": "aliases", "link": "portfolios", "unlink": "portfolios",
     "rm": "removal",
-    "run": "run", "runs": "runs",
+    "run": "run", "runs": "runs", "lineage": "lineage",
     "mount": "mounts", "draft": "drafts", "drafts": "drafts", "sync": "drafts",
     "status": "drafts", "umount": "mounts", "warm": "caching", "cache": "caching",
     "completion": "completion",

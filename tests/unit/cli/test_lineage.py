@@ -1,0 +1,215 @@
+"""artfs lineage, runs, log and show: where versions came from, for people and programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import artfs
+from artfs.api import current
+from artfs.cli.layout import place
+from artfs.repo.repository import Repository
+from tests.unit.cli.conftest import Run
+
+Cli = Callable[..., str]
+Find = Callable[..., dict[str, Any]]
+
+
+def made(name: str, text: str) -> artfs.Artifact:
+    artifact = artfs.Artifact(name, "dataset")
+    with artifact.new_file("file") as file:
+        file.write(text)
+    return artifact
+
+
+@pytest.fixture(autouse=True)
+def work(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    Repository.open(str(home / "store"), home / "cache", create=True).close()
+    monkeypatch.chdir(tmp_path)
+    yield
+    for run in current.runs():
+        run.finish()
+
+
+def execute(name: str, inputs: list[str], outputs: dict[str, str], status: int = 0) -> None:
+    run_ = artfs.init(id=name, name=f'the "{name}" run', job_type="work")
+    for ref in inputs:
+        run_.use_artifact(ref)
+    for output, text in outputs.items():
+        run_.log_artifact(made(output, text))
+    run_.finish(status)
+
+
+@pytest.fixture
+def cli(run: Run) -> Cli:
+    """What a command of artfs prints."""
+    return lambda *arguments: run(*arguments).text
+
+
+@pytest.fixture
+def lineage(run: Run) -> Find:
+    """The document of a lineage."""
+
+    def find(ref: str, *options: str) -> dict[str, Any]:
+        found: dict[str, Any] = run("lineage", ref, "--format", "json", *options).document
+        return found
+
+    return find
+
+
+def edges(found: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Of the project `default/default`, whose name is left out."""
+    short = {
+        text: text.replace("default/default/", "") for e in found["edges"] for text in e.values()
+    }
+    return {(short[e["from"]], e["kind"], short[e["to"]]) for e in found["edges"]}
+
+
+@pytest.fixture
+def history(cli: Cli) -> None:
+    """raw -> clean -> animals -> train -> model; animals is edited by hand to v1 meanwhile."""
+    execute("collect", [], {"raw": "1"})
+    execute("clean", ["raw"], {"animals": "2"})
+    Path("more").write_text("3")
+    cli("put", "animals", "more", "--base", "animals")
+    execute("train", ["animals:v0"], {"model": "4", "notes": "5"})
+    execute("fail", ["animals:v1"], {}, status=3)
+
+
+@pytest.mark.usefixtures("history")
+def test_what_came_before_and_after(lineage: Find) -> None:
+    found = lineage("animals:v0")
+    assert edges(found) == {
+        ("collect", "made", "raw:v0"), ("raw:v0", "used", "clean"),
+        ("clean", "made", "animals:v0"), ("animals:v0", "base", "animals:v1"),
+        ("animals:v0", "used", "train"), ("train", "made", "model:v0"),
+        ("train", "made", "notes:v0"), ("animals:v1", "used", "fail"),
+    }  # fmt: skip
+    assert found["start"] == "default/default/animals:v0"
+    assert {one["run"]: one["state"] for one in found["runs"]} == {
+        f"default/default/{name}": "failed" if name == "fail" else "finished"
+        for name in ("collect", "clean", "train", "fail")
+    }
+    assert not found["cut"]
+    assert ("clean", "made", "animals:v0") in edges(lineage("animals:v1"))
+    assert {e[0] for e in edges(lineage("model"))} == {
+        "collect", "raw:v0", "clean", "animals:v0", "train"
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("history")
+def test_bounds(lineage: Find) -> None:
+    found = lineage("animals:v0", "--depth", "0")
+    assert (len(found["versions"]), found["runs"], found["cut"]) == (1, [], True)
+    found = lineage("raw", "--depth", "1")
+    assert edges(found) == {
+        ("collect", "made", "raw:v0"), ("raw:v0", "used", "clean"), ("clean", "made", "animals:v0"),
+    }  # fmt: skip
+    assert found["cut"]
+    found = lineage("animals:v0", "--limit", "3")
+    assert len(found["versions"]) + len(found["runs"]) == 3
+    assert found["cut"]
+
+
+def test_cycles_are_met_once(cli: Cli, lineage: Find) -> None:
+    """A run that uses what it has made, and one that logs what was there."""
+    with artfs.init(id="self") as run_:
+        run_.use_artifact(made("data", "1"))
+    execute("same", ["data"], {"data": "1", "other": "2"})
+    execute("again", ["data"], {"other": "2"})
+    found = edges(lineage("data"))
+    assert found == {
+        ("self", "made", "data:v0"), ("data:v0", "used", "self"), ("data:v0", "used", "same"),
+        ("same", "made", "other:v0"), ("data:v0", "used", "again"),
+        ("again", "unchanged", "other:v0"),
+    }  # fmt: skip
+    for form in ("text", "svg", "dot", "mermaid"):
+        assert "data:v0" in cli("lineage", "data", "--format", form)
+
+
+@pytest.mark.usefixtures("history")
+def test_a_version_that_was_deleted_leads_on(cli: Cli, lineage: Find) -> None:
+    artfs.Api().artifact("animals:v0").delete()
+    found = lineage("model")
+    assert ("collect", "made", "raw:v0") in edges(found)
+    assert [v["version"] for v in found["versions"] if v["deleted"]] == [
+        "default/default/animals:v0"
+    ]
+    assert "animals:v0  deleted" in cli("lineage", "model")
+
+
+def test_other_projects_and_links(cli: Cli, lineage: Find) -> None:
+    with artfs.init(project="far") as run_:
+        run_.log_artifact(made("raw", "1"))
+    execute("near", ["far/raw"], {"data": "2"})
+    artfs.Api().artifact("data").link("shelf")
+    assert lineage("shelf")["start"] == "default/default/data:v0"
+    assert "\n   └─ default/far/raw:v0  " in cli("lineage", "shelf")
+
+
+@pytest.mark.usefixtures("history")
+def test_forms(cli: Cli) -> None:
+    text = re.sub(r"  ?\S*T\S*Z", "", cli("lineage", "animals:v0"))
+    assert text == (
+        "animals:v0\ncame from\n"
+        '└─ run the "clean" run  work, finished\n   └─ raw:v0\n'
+        '      └─ run the "collect" run  work, finished\n'
+        "led to\n"
+        '├─ run the "train" run  work, finished\n│  ├─ model:v0\n│  └─ notes:v0\n'
+        '└─ animals:v1\n   └─ run the "fail" run  work, failed\n'
+    )
+    dot = cli("lineage", "raw", "--format", "dot")
+    assert r'label="the \"clean\" run\nwork, finished ' in dot
+    assert re.search(r"\n  n\d+ -> n\d+ \[style=dashed\];\n", dot)
+    mermaid = cli("lineage", "raw", "--format", "mermaid")
+    assert '(["the #quot;clean#quot; run<br/>work, finished ' in mermaid
+    picture = ElementTree.fromstring(cli("lineage", "raw", "--format", "svg"))
+    texts = [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"raw:v0", 'the "clean" run', "animals:v1"} <= set(texts)
+
+
+@pytest.mark.usefixtures("history")
+def test_runs_log_and_show(cli: Cli) -> None:
+    lines = cli("runs").splitlines()
+    assert {line.split("\t")[0] for line in lines} == {"collect", "clean", "train", "fail"}
+    shown = cli("runs", "clean")
+    assert "state: finished" in shown
+    assert "used: default/default/raw:v0" in shown
+    assert "made: default/default/animals:v0" in shown
+    assert "by run clean" in cli("log", "animals").splitlines()[1]
+    found = json.loads(cli("--json", "show", "animals:v0"))
+    assert (found["run"], found["used_by"]) == ("default/default/clean", ["default/default/train"])
+
+
+NODES = st.integers(0, 12)
+
+
+PAIRS = st.tuples(NODES, NODES).filter(lambda pair: pair[0] != pair[1])
+
+
+@given(st.lists(PAIRS, min_size=1, max_size=30))
+def test_boxes_do_not_overlap_and_lines_lead_right(pairs: list[tuple[int, int]]) -> None:
+    sizes = {node: (40.0 + node, 20.0) for pair in pairs for node in pair}
+    placed = place(sizes, pairs)
+    assert placed.at.keys() == sizes.keys()
+    boxes = list(placed.at.items())
+    for i, (one, (x, y)) in enumerate(boxes):
+        assert 0 <= x <= placed.width
+        assert -1e-6 <= y <= placed.height + 1e-6
+        for other, (other_x, other_y) in boxes[i + 1 :]:
+            apart_x = abs(x - other_x) - (sizes[one][0] + sizes[other][0]) / 2
+            apart_y = abs(y - other_y) - 20
+            assert apart_x > -1e-6 or apart_y > -1e-6
+    for source, target in pairs:
+        if source < target and all(a < b for a, b in pairs):  # then there is no cycle
+            assert placed.at[source][0] < placed.at[target][0]
+        line = placed.lines[source, target]
+        assert (line[0], line[-1]) == (placed.at[source], placed.at[target])
