@@ -12,16 +12,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import artfs
 from artfs.api.recorded import RecordedRun
 from artfs.errors import ArtifactNotLoggedError, NotFound, Unreachable
+from artfs.repo import recording
 from artfs.repo.repository import Repository
 from artfs.repo.runs import Runs
 from artfs.types import RunKey
 from tests.support.mounts import wait_for
+from tests.support.users import as_nobody, public_directory
 from tests.unit.api.artifacts.contents import made, saved, versions
 
 
@@ -277,20 +280,36 @@ def test_no_version_names_a_run_that_is_not_recorded(monkeypatch: pytest.MonkeyP
     assert names(recorded("r").logged_artifacts()) == ["data:v0"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_who_may_only_read_a_store_can_use_it(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    saved(a="a")
-    artfs.finish()
-    directories = [home / "store", *(p for p in (home / "store").rglob("*") if p.is_dir())]
-    for directory in directories:
-        directory.chmod(0o555)
-    try:
-        with artfs.init(id="r") as run:
-            assert run.use_artifact("data").version == "v0"
-    finally:
-        for directory in directories:
-            directory.chmod(0o755)
-    assert "run r is not recorded" in caplog.text
+def test_who_may_only_read_a_store_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is not recorded, and says so once."""
+    with public_directory() as directory:
+        store, cache = directory / "store", directory / "cache"
+        Repository.open(str(store), cache, create=True).close()
+        monkeypatch.setenv("ARTFS_STORE", str(store))
+        saved(a="a")
+        places = [store, *(path for path in store.rglob("*") if path.is_dir())]
+        for place in places:
+            place.chmod(0o555)
+        monkeypatch.setenv("ARTFS_CACHE_DIR", str(directory / "nobodys"))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
+        monkeypatch.chdir(directory)
+
+        def use() -> tuple[str, list[str]]:
+            said: list[str] = []
+            monkeypatch.setattr(recording.log, "warning", lambda text, *a: said.append(text % a))
+            with artfs.init(id="r") as run:
+                version = run.use_artifact("data").version
+            return version, said
+
+        version, said = cast("tuple[str, list[str]]", as_nobody(use))
+        assert version == "v0"
+        assert len(said) == 1
+        assert said[0].startswith("run r is not recorded as it should be: ")
+        assert "ermission denied" in said[0]
+        (only,) = artfs.Api(store=store).runs()
+        assert only.job_type == "auto"  # that of `saved`
+        for place in places:
+            place.chmod(0o755)
 
 
 def test_many_versions_are_written_in_few_parts(home: Path) -> None:
