@@ -329,3 +329,14 @@ def test_many_at_once(work: Path) -> None:
     for run_ in api.Api().runs():
         assert run_.state in ("finished", "failed")
         assert len(run_.logged_artifacts()) == (run_.state == "finished")
+
+
+def test_in_a_bucket(s3_home: str, work: Path) -> None:
+    """Runs and uses are kept there as in a directory."""
+    put(work.parent / "base", "raw")
+    script = 'cat "$ARTFS_INPUT_RAW/a" >out/x'
+    assert run("--input", "raw", "--output", "clean=out", *sh(script)).stderr == "clean:v0\n"
+    found = made_by("clean")
+    assert (found.state, used(found)) == ("finished", [("raw:v0", None)])
+    assert [user.id for user in api.Api().artifact("raw").used_by()] == [found.id]
+    assert "└─ raw:v0" in artfs("lineage", "clean").stdout
