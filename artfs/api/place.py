@@ -11,10 +11,7 @@ import msgspec
 
 from artfs import settings
 from artfs.errors import InvalidValue
-from artfs.repo.blobs import Blobs
-from artfs.repo.known import KnownBlobs
 from artfs.repo.repository import Repository
-from artfs.store.base import Store
 from artfs.types import ArtifactKey, check_name, parse_project
 
 
@@ -71,13 +68,5 @@ def _repository(found: settings.Settings) -> Repository:
         if repository is None:
             repository = Repository.open(url, found.cache, found.is_default_store, found.options)
             _opened[key] = repository
-            weakref.finalize(
-                repository, _close, repository.known, repository.blobs, repository.store
-            )
+            repository.close_when_dropped()
         return repository
-
-
-def _close(known: KnownBlobs, blobs: Blobs, store: Store) -> None:
-    known.close()
-    blobs.close()
-    store.close()

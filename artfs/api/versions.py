@@ -88,6 +88,8 @@ def _shared(url: str, cache: Path, options: StoreOptions) -> Repository:
         repository = _open.get((url, cache))
         if repository is None:
             repository = Repository.open(url, cache, options=options)
+            # Nothing waits for a thread of somebody's that reads to the end.
+            repository.close_when_dropped(at_exit=False)
             _open[url, cache] = repository
         return repository
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from artfs.errors import AlreadyExists, NotFound, ObjectNotFound
@@ -78,10 +80,16 @@ class Repository:
 
     def close(self) -> None:
         """Release descriptors and connections. Idempotent."""
-        self.references.close()
-        self.known.close()
-        self.blobs.close()
-        self.store.close()
+        for part in self._parts():
+            part.close()
+
+    def close_when_dropped(self, at_exit: bool = True) -> None:
+        """The same, when nobody has this object any more, and with `at_exit` when the process ends;
+        in this process only, as what a child has inherited by fork is its parent's."""
+        weakref.finalize(self, _close, os.getpid(), self._parts()).atexit = at_exit
+
+    def _parts(self) -> Sequence[References | KnownBlobs | Blobs | Store]:
+        return self.references, self.known, self.blobs, self.store
 
     def __enter__(self) -> Repository:
         return self
@@ -98,6 +106,12 @@ def cached(store: Store, store_id: str, cache: Path, options: StoreOptions) -> S
         store, cache / store_id, keys.PACKS, keys.is_version,
         size=options.cache_size, requests=options.s3.connections,
     )  # fmt: skip
+
+
+def _close(owner: int, parts: Sequence[References | KnownBlobs | Blobs | Store]) -> None:
+    if os.getpid() == owner:
+        for part in parts:
+            part.close()
 
 
 def _store_record(store: Store, create: bool) -> StoreRecord:

@@ -132,7 +132,7 @@ def look_at(artifact: artfs.Artifact) -> None:
 
 
 def use(artifact: artfs.Artifact) -> None:
-    folder: str = artifact.download(root="there")
+    folder: str = artifact.download(root="there", recursive=True)
     assert artifact.verify(root=folder)
     assert artifact.checkout(root=folder) == folder
     entry = artifact.get_path("in/file.txt")

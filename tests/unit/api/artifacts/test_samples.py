@@ -187,7 +187,7 @@ def test_the_paths_after_a_call(call: str, paths: list[str]) -> None:
 
 
 #: Not there yet.
-MISSING = {"add_reference", "download"}
+MISSING = {"add_reference"}
 
 
 @pytest.mark.parametrize("said", list(signatures(OWN)), ids=lambda node: node.name)
