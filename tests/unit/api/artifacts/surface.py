@@ -81,6 +81,9 @@ def collect() -> artfs.Artifact:
         added: str | None = artifact.get_added_local_path_name("file.txt")
         assert added == "in/file.txt"
         artifact.remove("new.txt")
+        entries = artifact.add_reference("weird://host/x", name="r", checksum=False, max_objects=1)
+        assert [entry.ref_target() for entry in entries] == ["weird://host/x"]
+        artifact.remove(entries[0])
         artifact.finalize()
         logged: artfs.Artifact = run.log_artifact(artifact, aliases=["best"]).wait(timeout=60)
         values = artfs.log_artifact(write_values())
@@ -138,6 +141,9 @@ def use(artifact: artfs.Artifact) -> None:
     entry = artifact.get_path("in/file.txt")
     assert (entry.size, entry.path, entry.local_path) == (4, "in/file.txt", None)
     assert len(entry.digest) == 64
+    extra: dict[str, str] = entry.extra
+    assert (entry.ref, extra) == (None, {})
+    assert entry.ref_url().startswith("artfs://me/zoo/data:v0/")
     downloaded: str = entry.download(root="alone")
     assert downloaded == "alone/in/file.txt"
     with artfs.open(artifact.qualified_name, "in/file.txt", "r") as file:

@@ -20,7 +20,7 @@ PROGRAM = Path(__file__).parent / "surface.py"
 #: Methods by which the parts of the API call one another.
 INSIDE = {
     "check_type", "fill_in", "is_pending", "key_in", "log_in", "note_use", "of_version",
-    "that_made",
+    "store_id", "that_made",
 }  # fmt: skip
 
 
