@@ -129,7 +129,7 @@ def test_the_mount_answers_while_fetching_hangs(stored: FaultProxy, tmp_path: Pa
             with open(root / "big", "rb", buffering=0) as file:
                 found.append(os.pread(file.fileno(), 10, at))
 
-        readers = [threading.Thread(target=hang, args=(at,)) for at in range(0, 5 << 20, 5 << 16)]
+        readers = [threading.Thread(target=hang, args=(at,)) for at in range(0, 3 << 20, 3 << 15)]
         for reader in readers:
             reader.start()
         assert (root / "dir0" / "f03").read_bytes() == FILES["dir0/f03"], "it came with f00"
@@ -140,7 +140,7 @@ def test_the_mount_answers_while_fetching_hangs(stored: FaultProxy, tmp_path: Pa
         stored.heal()
         for reader in readers:
             reader.join(60)
-        assert sorted(found) == sorted(BIG[at : at + 10] for at in range(0, 5 << 20, 5 << 16))
+        assert sorted(found) == sorted(BIG[at : at + 10] for at in range(0, 3 << 20, 3 << 15))
 
 
 def test_a_first_byte_takes_few_requests(stored: FaultProxy, tmp_path: Path) -> None:

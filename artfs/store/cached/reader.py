@@ -29,9 +29,9 @@ _REQUEST = (8 << 20) // BLOCK
 #: Blocks after which those who wait are told how far a request is.
 _TOLD = (1 << 20) // BLOCK
 #: Blocks of a region that are waited for.
-_WAITED = (512 << 10) // BLOCK
+_WAITED = (2 << 20) // BLOCK
 #: The region of the first read where most of a pack is expected to be read, as a power of two.
-_DENSE = 4
+_DENSE = 5
 _LARGEST = 9
 #: Seconds after which a request that nothing came of, not even a failure, is given up.
 _PATIENCE = 300.0
