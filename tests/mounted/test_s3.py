@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import artfs as api
+from tests.support.faultproxy import FaultProxy
 from tests.support.mounts import artfs, mounted, wait_for
 
 pytestmark = pytest.mark.fuse
@@ -81,3 +82,25 @@ def test_python_api(s3_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert text.read() == b"cat\ndog\n"
     with api.mounted("zoo/animals") as path:
         assert (path / "labels.txt").read_text() == "cat\ndog\n"
+
+
+def test_how_many_requests_it_takes(s3_home: str, s3_proxy: FaultProxy, tmp_path: Path) -> None:
+    """Each is a round trip, so they are what to save: the figures are those of the goals."""
+    base = tmp_path / "base"
+    for number in range(200):
+        path = base / f"d{number % 20}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(number).randbytes(5000))
+    artfs("put", "data", base)
+    (base / "d3" / "f3").write_text("changed")
+    s3_proxy.reset()
+    artfs("put", "data", base)
+    counts = s3_proxy.counts()
+    assert counts["PUT"] + counts["POST"] + counts["DELETE"] <= 6
+    assert counts.total() <= 20
+    s3_proxy.reset()
+    cold = {"XDG_CACHE_HOME": str(tmp_path / "cold")}
+    with mounted("mount", "data", at=tmp_path / "mnt", env=cold) as mount:
+        assert s3_proxy.counts().total() <= 5
+        assert (mount.path / "d3" / "f3").read_text() == "changed"
+        assert s3_proxy.counts().total() <= 12  # some of them at once: 7 round trips
