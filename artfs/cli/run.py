@@ -80,8 +80,11 @@ def run(
     job_type: str,
     on_conflict: str,
 ) -> None:
-    """Run CMD with a mount of its own; record which versions it opens, and make versions of what
-    it writes if it exits with 0."""
+    """Run a program between versions that it reads and makes.
+
+    What it opens in the mounts that it gets is recorded; what it writes becomes versions if it
+    exits with 0.
+    """
     settings: Settings = ctx.obj
     if type_:
         check_name(type_, "type")

@@ -20,7 +20,7 @@ from artfs.types import RunKey, parse_run
 @click.argument("run_id", required=False, metavar="[ID]")
 @click.pass_obj
 def runs(settings: Settings, run_id: str | None) -> None:
-    """List the project's runs, the newest first; or everything known of one."""
+    """List the project's runs, or everything known of one."""
     with settings.repository() as repository:
         if run_id is None:
             _list(settings, repository)
