@@ -121,7 +121,9 @@ class GoogleSource:
 
         Raises `SourceChanged`.
         """
-        bucket, key, _ = _parsed(reference.uri)
+        bucket, key, given = _parsed(reference.uri)
+        if given is not None and not reference.checksum:
+            raise changed(reference, f"generation {given} is gone")
         blob = self._client.bucket(bucket).get_blob(key, timeout=_TIMEOUT, retry=None)
         if blob is None:
             raise changed(reference, "it is gone")

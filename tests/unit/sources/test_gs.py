@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from artfs.errors import InvalidValue, NotFound, SourceChanged, Unreachable
-from artfs.format.reference import reference_of
+from artfs.format.reference import Reference, entry_of, reference_of
 from tests.support.gcsserver import gcs_server, program
 from tests.support.s3server import free_ports
 from tests.unit.sources.conftest import Recorded
@@ -76,6 +76,11 @@ def test_generations(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  
     blob.upload_from_string(b"two")
     assert recorded.read(entry) == b"one"
     assert recorded.read(recorded.entry(f"gs://{bucket.name}/k#{first}")) == b"one"
+    unchecked = recorded.entry(f"gs://{bucket.name}/k#{first}", checksum=False)
+    assert recorded.read(unchecked) == b"one"
+    gone = entry_of(b"gone", Reference(f"gs://{bucket.name}/k#1", sized=False), 0, 0)
+    with pytest.raises(SourceChanged, match="generation 1 is gone"):  # and nothing else will do
+        recorded.read(gone)
     with pytest.raises(NotFound, match="no generation 1"):
         recorded.entry(f"gs://{bucket.name}/k#1")
 
