@@ -105,6 +105,7 @@ class Flights:
         self._ahead_bytes = 0
         self._threads = 0
         self._waiting = 0
+        self._called = 0  # of those that wait: they are awake, and have not got the lock yet
         self._closed = False
 
     def add(self, flight: Flight) -> bool:
@@ -127,11 +128,17 @@ class Flights:
             self._call_thread()
 
     def _call_thread(self) -> None:
-        if self._waiting:
-            self._work.notify()
-        elif self._threads < self._limit:
+        if not self._wake() and self._threads < self._limit:
             self._threads += 1
             threading.Thread(target=self._fly, name="artfs-fetch", daemon=True).start()
+
+    def _wake(self) -> bool:
+        """Call a thread that waits; False if there is none, or all of them have been called."""
+        if self._called >= self._waiting:
+            return False
+        self._called += 1
+        self._work.notify()
+        return True
 
     def _fly(self) -> None:
         while (flight := self._next()) is not None:
@@ -157,9 +164,11 @@ class Flights:
                         self.lock.acquire()
                     continue  # something may have come meanwhile
                 self._waiting += 1
-                called = self._work.wait(_LINGER)
+                was_called = self._work.wait(_LINGER)
                 self._waiting -= 1
-                if not called and not self._queue:
+                # Also after a timeout: it may have been called before it got the lock.
+                self._called = max(0, self._called - 1)
+                if not was_called and not self._queue:
                     self._threads -= 1
                     return None
             return flight
@@ -206,7 +215,7 @@ class Flights:
             flight.source.landed(flight)
             done = flight.reached(flight.stop) if failure is None else flight.failed()
             if self._queue:
-                self._work.notify()
+                self._wake()
         _tell(done, failure)
 
     def advance(self, flight: Flight, stop: int) -> None:

@@ -258,24 +258,22 @@ def test_a_tenth_of_the_disk_stays_free(far: RemoteStore, tmp_path: Path) -> Non
 
 
 def test_no_more_requests_at_once_than_allowed(far: RemoteStore, tmp_path: Path) -> None:
-    far.latency = 0.002
-    store = cached(far, tmp_path, requests=3)
     keys = [f"packs/dd/dd{n:02}" for n in range(12)]
+    far.hanging = set(keys)  # so that they meet, however slowly the threads come
+    store = cached(far, tmp_path, requests=3)
     for key in keys:
         far.inner.put_if_absent(key, DATA)
     readers = [store.reader(key) for key in keys]
     for reader in readers:
         reader.prefetch(0, len(DATA))
-    race(readers)
+    arrivals = [reader.fetch(0, len(DATA)) for reader in readers]
+    wait_for(lambda: far.most >= 3, what="requests under way")
+    far.let_go.set()
+    for reader, arrival in zip(readers, arrivals, strict=True):
+        assert arrival is not None
+        arrival.result(30)
+        assert reader.read(0, len(DATA)) == DATA
     assert far.most == 3
-
-
-def race(readers: list[ObjectReader]) -> None:
-    threads = [threading.Thread(target=reader.read, args=(0, len(DATA))) for reader in readers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_who_waits_goes_before_what_is_ahead(far: RemoteStore, tmp_path: Path) -> None:
