@@ -167,8 +167,13 @@ def _is_down(error: BaseException | None) -> bool:
 
 
 def sweep(transfer: Transfer) -> None:
-    """Drop uploads that were begun a week ago and never completed. Raises what botocore does."""
+    """Drop uploads that were begun a week ago and never completed. Raises what botocore does.
+
+    Not of a store that is a whole bucket: there they may be anybody's.
+    """
     location, client = transfer.location, transfer.client
+    if not location.prefix:
+        return
     before = datetime.now(UTC) - _STALE
     pages = client.get_paginator("list_multipart_uploads").paginate(
         Bucket=location.bucket, Prefix=location.prefix

@@ -377,6 +377,19 @@ def test_old_unfinished_uploads_are_dropped(s3: S3Server, monkeypatch: pytest.Mo
     assert unfinished(store) == []
 
 
+def test_a_bucket_is_not_swept_of_what_others_upload(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = f"whole-{secrets.token_hex(8)}"
+    s3.make_bucket(bucket)
+    monkeypatch.setattr(writer, "_STALE", timedelta(seconds=-60))
+    store = S3Store(f"s3://{bucket}")
+    upload_id = store._client.create_multipart_upload(Bucket=bucket, Key="alien")["UploadId"]
+    store.check_writing()
+    left = store._client.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert [(one["Key"], one["UploadId"]) for one in left] == [("alien", upload_id)]
+
+
 # Listings
 
 
