@@ -209,7 +209,8 @@ class DraftTree:
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
             return await self._open_reference(inode, inode.lower, flags)
-        return Opened(self._handles.open_file(inode), True)
+        only_reads = not flags & (os.O_WRONLY | os.O_RDWR)
+        return Opened(self._handles.open_file(inode, only_reads=only_reads), True)
 
     async def _open_reference(self, inode: Inode, lower: Entry, flags: int) -> Opened:
         references = self._contents.references
@@ -278,7 +279,12 @@ class DraftTree:
             self._contents.add_shrunk(shrunk)
 
     async def flush(self, handle: int) -> None:
-        if self._journal.unnoted or self._inodes.is_touched(self._handles.file(handle)):
+        inode = self._handles.file(handle)
+        if not (self._journal.unnoted or self._inodes.is_touched(inode)):
+            return
+        if self._handles.only_reads(handle):
+            self._save()  # what others changed; they, not who reads, wait for a checkpoint
+        else:
             await self._done()
 
     async def release(self, handle: int) -> None:

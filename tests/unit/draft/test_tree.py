@@ -15,6 +15,7 @@ from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
 from artfs.vfs.draft.content import WritePace
 from artfs.vfs.draft.datafiles import DataFile
+from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.state import create_draft
 from artfs.vfs.errors import (
     Exists,
@@ -418,3 +419,27 @@ def test_long_writes_are_left_to_threads_while_the_disk_is_slow() -> None:
         assert pace.is_inline(4096)
         avoided += 1
     assert 10 < avoided < 1000
+
+
+def test_who_closes_a_file_they_only_read_waits_for_no_checkpoint(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others changed is noted all the same."""
+    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
+    waits = []
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            monkeypatch.setattr(Journal, "checkpoint", lambda _: waits.append("a checkpoint"))
+            tree = fs.tree
+            ino = (await tree.lookup(ROOT, b"a")).ino
+            reader = (await tree.open(ino, os.O_RDONLY, ME)).handle
+            _, made = await tree.create(ROOT, b"new", 0o600, os.O_RDONLY, ME)
+            await tree.flush(reader)
+            assert not waits
+            assert not tree._journal.unnoted
+            await tree.create(ROOT, b"newer", 0o600, os.O_RDONLY, ME)
+            await tree.flush(made.handle)
+            assert waits
+
+    trio.run(check)
