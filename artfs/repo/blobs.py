@@ -34,6 +34,7 @@ class Blobs:
         self._lock = threading.Lock()
         self._readers: _Readers = _Readers(maxsize=_OPEN_PACKS)
         self._nodes: LRUCache[bytes, Node] = LRUCache(maxsize=_NODES)
+        self._made: LRUCache[bytes, bytes] = LRUCache(maxsize=_NODES)
 
     @property
     def is_remote(self) -> bool:
@@ -101,8 +102,11 @@ class Blobs:
         """A decoded manifest node; waits for the store. Raises as `read`."""
         with self._lock:
             found = self._nodes.get(ref.digest)
+            made = None if found is not None else self._made.pop(ref.digest, None)
         if found is not None:
             return found
+        if made is not None:
+            return self._keep(ref, made)
         self.reader(ref.pack).expect_all()
         return self._keep(ref, self.read(ref))
 
@@ -114,6 +118,12 @@ class Blobs:
             return found
         data = self.read_cached(ref)
         return None if data is None else self._keep(ref, data)
+
+    def made(self, ref: BlobRef, data: bytes) -> None:
+        """A node was made of `data` here: it need not be read back, which takes requests. It is
+        decoded only if it is asked for."""
+        with self._lock:
+            self._made[ref.digest] = data
 
     def _keep(self, ref: BlobRef, data: bytes) -> Node:
         decoded = node.decode(data)

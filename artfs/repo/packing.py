@@ -83,7 +83,10 @@ class PackWriter:
 
     def node(self, data: bytes) -> BlobRef:
         """Store a manifest node unless it is stored already. Raises as `chunk`."""
-        return self._add(BlobKind.NODE, data, blake3(data).digest())
+        ref = self._add(BlobKind.NODE, data, blake3(data).digest())
+        if self.repository.store.is_remote:
+            self.repository.blobs.made(ref, data)
+        return ref
 
     def _add(self, kind: BlobKind, data: BytesLike, digest: bytes) -> BlobRef:
         ref = self._own.get(digest)

@@ -95,12 +95,24 @@ def test_how_many_requests_it_takes(s3_home: str, s3_proxy: FaultProxy, tmp_path
     (base / "d3" / "f3").write_text("changed")
     s3_proxy.reset()
     artfs("put", "data", base)
-    counts = s3_proxy.counts()
-    assert counts["PUT"] + counts["POST"] + counts["DELETE"] <= 6
-    assert counts.total() <= 20
-    s3_proxy.reset()
+    _check_commit(s3_proxy)
+    (base / "d3" / "f3").write_text("again")
+    artfs("put", "data", base / "d3" / "f3", "--base", "data", "--at", "d3")
+    _check_commit(s3_proxy)
     cold = {"XDG_CACHE_HOME": str(tmp_path / "cold")}
     with mounted("mount", "data", at=tmp_path / "mnt", env=cold) as mount:
         assert s3_proxy.counts().total() <= 5
-        assert (mount.path / "d3" / "f3").read_text() == "changed"
+        assert (mount.path / "d3" / "f3").read_text() == "again"
         assert s3_proxy.counts().total() <= 12  # some of them at once: 7 round trips
+
+
+def _check_commit(proxy: FaultProxy) -> None:
+    counts = proxy.counts()
+    assert counts["PUT"] + counts["POST"] + counts["DELETE"] <= 6
+    assert counts.total() <= 20
+    made, read = (
+        {r.target for r in proxy.requests() if r.method == method and "/packs/" in r.target}
+        for method in ("PUT", "GET")
+    )
+    assert not made & read, "what was just made is not read back"
+    proxy.reset()
