@@ -88,7 +88,7 @@ def test_bad_usage(base: Path, empty: Path) -> None:
     refused(2, "exclude each other", "draft", "--resume", "x", "--new", empty)
     refused(3, "draft x: no such draft", "draft", "--resume", "x", empty)
     refused(2, "takes [REF] MNT, not 3 arguments", "mount", "a", "b", empty)
-    refused(2, "is not one of 'both', 'sync', 'unmount'.",
+    refused(2, "is not one of 'both', 'sync', 'unmount', 'never'.",
             "draft", "data", empty, "--commit-on", "later")  # fmt: skip
     refused(3, "no such draft", "drafts", "--discard", "nosuch")
 
