@@ -125,3 +125,19 @@ def _with_renames(found: list[Difference]) -> Iterator[Difference]:
         elif d.change != "D":
             yield d
     yield from (d for d in found if d.change == "D" and d.path not in renamed)
+
+
+def same_content(one: Entry | None, other: Entry | None) -> bool:
+    """Whether a path has one content on both sides."""
+    if one is None or other is None:
+        return one is other
+    return content_of(one) == content_of(other)
+
+
+def unchanged(one: Entry | None, other: Entry | None) -> bool:
+    """Whether nothing at all was changed, above the place where it is stored."""
+    if one is None or other is None:
+        return one is other
+    if one.is_dir and other.is_dir and one.blob != other.blob:
+        return False  # a mode may differ below
+    return same_content(one, other) and (one.mode, one.mtime_ns) == (other.mode, other.mtime_ns)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from artfs.repo.blobs import Blobs
-from artfs.repo.compare import content_of, differing_entries, stored_as
+from artfs.repo.compare import differing_entries, same_content, stored_as, unchanged
 from artfs.repo.editing import edit, empty_directory
 from artfs.repo.packing import PackWriter
 from artfs.types import Entry, Kind
@@ -62,7 +62,7 @@ class _Merging:
         changes: dict[bytes, Entry | None] = {}
         for name in was.keys() | now.keys():
             b, m = was.get(name), now.get(name)
-            if _alike(b, m):
+            if unchanged(b, m):
                 continue
             t = their_now.get(name) if name in their_now or name in their_was else b
             merged = self._entries(b, m, t, prefix + name)
@@ -75,13 +75,13 @@ class _Merging:
     def _entries(
         self, b: Entry | None, m: Entry | None, t: Entry | None, path: bytes
     ) -> Entry | None:
-        if _same(t, b):
+        if same_content(t, b):
             return m
         if _meet_below(b, m, t):
             return self._below(b, m, t, path)
-        if _same(m, b):
+        if same_content(m, b):
             return _with_my_mode(b, m, t)
-        if _same(m, t) or self._ours:
+        if same_content(m, t) or self._ours:
             return m
         self.conflicts.append(path)
         return t
@@ -105,22 +105,6 @@ def _meet_below(b: Entry | None, m: Entry | None, t: Entry | None) -> bool:
         return m.is_dir and t.is_dir
     there = m or t
     return b is not None and b.is_dir and there is not None and there.is_dir
-
-
-def _same(one: Entry | None, other: Entry | None) -> bool:
-    """Whether a path has one content on both sides."""
-    if one is None or other is None:
-        return one is other
-    return content_of(one) == content_of(other)
-
-
-def _alike(one: Entry | None, other: Entry | None) -> bool:
-    """Whether nothing at all was changed, above the place where it is stored."""
-    if one is None or other is None:
-        return one is other
-    if one.is_dir and other.is_dir and one.blob != other.blob:
-        return False  # a mode may differ below
-    return _same(one, other) and (one.mode, one.mtime_ns) == (other.mode, other.mtime_ns)
 
 
 def _with_my_mode(b: Entry | None, m: Entry | None, t: Entry | None) -> Entry | None:

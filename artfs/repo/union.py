@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from artfs.format.build import StoreNode
 from artfs.repo.blobs import Blobs
-from artfs.repo.compare import content_of, differing_entries, stored_as
+from artfs.repo.compare import differing_entries, same_content, stored_as, unchanged
 from artfs.repo.editing import edit_to, empty_directory
 from artfs.types import Entry
 
@@ -65,7 +65,7 @@ class _Uniting:
             was, now = differing_entries(base, side or empty_directory(), self._blobs, by=stored_as)
             before |= was
             for entry in was.keys() | now.keys():
-                if not _alike(was.get(entry), now.get(entry)):
+                if not unchanged(was.get(entry), now.get(entry)):
                     changed.setdefault(entry, {})[name] = now.get(entry)
         changes = {
             entry: self._entry(before.get(entry), made, prefix + entry)
@@ -78,7 +78,7 @@ class _Uniting:
 
     def _entry(self, before: Entry | None, made: Sides, path: bytes) -> Entry | None:
         first, *others = made.values()
-        if not others or all(_same(first, other) for other in others):
+        if not others or all(same_content(first, other) for other in others):
             return first
         was_dir = before is not None and before.is_dir
         if all(was_dir if side is None else side.is_dir for side in made.values()):
@@ -93,18 +93,3 @@ class _Uniting:
         if not found.count and None in made.values():
             return None
         return found
-
-
-def _same(one: Entry | None, other: Entry | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return content_of(one) == content_of(other)
-
-
-def _alike(one: Entry | None, other: Entry | None) -> bool:
-    """Whether nothing at all was changed, above the place where it is stored."""
-    if one is None or other is None:
-        return one is other
-    if one.is_dir and other.is_dir and one.blob != other.blob:
-        return False  # a mode may differ below
-    return _same(one, other) and (one.mode, one.mtime_ns) == (other.mode, other.mtime_ns)
