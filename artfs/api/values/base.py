@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 from artfs.api.values.places import Json, JsonValue, Source, Target, encode, name_of
 from artfs.errors import Damaged, NotFound
 
 
-class Value:
+class Value(ABC):
     """Something with a type that can be put into an artifact under a name.
 
     A subclass that sets `type_name` can be read again. `to_json` makes the document and writes
@@ -26,15 +27,15 @@ class Value:
         if "type_name" in cls.__dict__:
             Value._registry[cls.type_name] = cls
 
+    @abstractmethod
     def to_json(self, target: Target) -> JsonValue:
         """The document. Boxes are a list, everything else is an object."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_json(cls, document: JsonValue, source: Source) -> Self:
         """Raises `KeyError`, `TypeError` or `ValueError` for a document that is not of this type;
         who reads a file makes `Damaged` of that."""
-        raise NotImplementedError
 
     @classmethod
     def with_suffix(cls, name: str) -> str:
@@ -44,7 +45,7 @@ class Value:
 
     def to_data_array(self) -> list[Any]:
         """The value as nested lists of numbers, for a column that is converted to numpy."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be converted to an array")
+        raise TypeError(f"{type(self).__name__} cannot be converted to an array")
 
 
 def write(value: Value, name: str, target: Target) -> str:
