@@ -110,7 +110,7 @@ class S3Server:
             return False
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End it. SIGKILL loses nothing that it has acknowledged; see shared measurements."""
+        """End it. SIGKILL loses nothing that it has acknowledged."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
