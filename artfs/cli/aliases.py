@@ -28,6 +28,8 @@ def alias(
     if expect and expected is None:
         raise InvalidValue(f"--expect {expect}", "is not a version such as v3")
     parsed = settings.ref(ref)
+    if remove and ":" not in ref:
+        raise click.UsageError(f"--delete takes NAME:ALIAS, and '{ref}' names no alias")
     with settings.repository() as repository:
         catalog, key = repository.catalog, parsed.artifact
         if remove:

@@ -62,6 +62,8 @@ class Export:
         Raises `ExportFailed`, `Damaged`, `Unreachable`, `SourceChanged`, `SourceRefused`.
         """
         path = os.fsencode(target)
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise ExportFailed(target, "is not a directory")
         with _failures(target):
             os.makedirs(path, exist_ok=True)
             before = os.stat(path)

@@ -50,7 +50,8 @@ def resolve(root: Entry, path: bytes, blobs: Blobs, what: str = "") -> Entry:
     entry = drive(walk.resolve(root, path), blobs)
     if entry is None:
         shown = path.decode("utf-8", "backslashreplace")
-        raise NotFound(f"{what}/{shown}" if what else shown, "no such path in this version")
+        hint = f"artfs ls {what} lists what there is" if what else ""
+        raise NotFound(f"{what}/{shown}" if what else shown, "no such path in this version", hint)
     return entry
 
 

@@ -150,7 +150,9 @@ def _download(blob: Any, start: int, end: int) -> bytes:  # noqa: ANN401  # no t
 def _parsed(uri: str) -> tuple[str, str, int | None]:
     match = _URI.match(uri.partition(":")[0].lower() + ":" + uri.partition(":")[2])
     if match is None:
-        raise InvalidValue(f"reference '{shown(uri)}'", "is not of the form gs://BUCKET/KEY")
+        raise InvalidValue(
+            f"reference '{shown(uri)}'", "is not gs://BUCKET/KEY with the name of a bucket"
+        )
     return match[1], match[2] or "", int(match[3]) if match[3] else None
 
 

@@ -8,6 +8,7 @@ first one (`artfs.sources.addresses`). HTTP semantics: RFC 9110.
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -280,4 +281,5 @@ def _failures(uri: str) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise Unreachable(shown(uri), "the server does not answer in time") from error
     except httpx.TransportError as error:
-        raise Unreachable(shown(uri), str(error) or type(error).__name__) from error
+        why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+        raise Unreachable(shown(uri), why) from error

@@ -159,7 +159,9 @@ class S3Source:
 def _parsed(uri: str) -> tuple[str, str, str]:
     match = _URI.match(uri)
     if match is None:
-        raise InvalidValue(f"reference '{shown(uri)}'", "is not of the form s3://BUCKET/KEY")
+        raise InvalidValue(
+            f"reference '{shown(uri)}'", "is not s3://BUCKET/KEY with the name of a bucket"
+        )
     return match[1], match[2] or "", match[3] or ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,8 @@ def test_paths_that_are_not_there(run: Run, animals: Path, args: list[str], tmp_
     (("completion", "tcsh"), "is not one of 'bash', 'zsh', 'fish'", "--help"),
     (("completion",), "bash, zsh, fish", "--help"),
     (("nosuch",), "No such command 'nosuch'", "artfs --help"),
+    (("alias", "--delete", "best"), "--delete takes NAME:ALIAS, and 'best' names no", "--help"),
+    (("alias", "animals", "best", "--delete"), "and 'animals' names no alias", "--help"),
 ])  # fmt: skip
 def test_what_a_newcomer_mistakes(
     run: Run, animals: Path, args: list[str], line: str, hint: str
@@ -203,3 +206,22 @@ def test_directories_as_deep_as_a_path_can_be(run: Run, home: Path, place: Path)
     (place / "t" / path).write_bytes(b"x")
     run("put", "deep", place / "t")
     assert run("diff", "deep:v0", "deep:v1").text == f"M {path}\n"
+
+
+def test_a_file_where_a_directory_belongs(run: Run, animals: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    one_line(run, 1, "get", "animals", tmp_path / "file", line="file: is not a directory")
+    one_line(run, 1, "checkout", "animals", tmp_path / "file", line="file: is not a directory")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_path_that_is_missing_says_where_to_look(run: Run, animals: Path) -> None:
+    done = run("cat", "animals", "nosuch", status=3)
+    assert "artfs ls animals:latest lists what there is" in done.stderr
+
+
+def test_a_server_that_is_not_there_has_no_errno_in_its_message(run: Run, animals: Path) -> None:
+    with socket.socket() as taken:  # bound, and so nobody else's; not listening
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/x"
+        one_line(run, 6, "put", "far", url, line=f"{url}: Connection refused")

@@ -51,7 +51,7 @@ def test_aliases_are_removed_where_they_are_expected(run: Run, three: Path) -> N
     assert run("alias", "--delete", "animals:best", "--expect", "v1").stdout == b""
     one_line(run, 3, "alias", "--delete", "animals:best", line="is not set")
     one_line(run, 2, "alias", "--delete", "animals:v1", line="how a version is named")
-    one_line(run, 2, "alias", "--delete", "animals", line="cannot be set")
+    one_line(run, 2, "alias", "--delete", "animals", line="names no alias")
 
 
 def test_a_portfolio(run: Run, three: Path, tmp_path: Path) -> None:

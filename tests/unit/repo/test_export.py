@@ -239,7 +239,7 @@ def test_a_target_that_cannot_be_written_is_named(repository: Repository) -> Non
 
 def test_a_file_as_the_target(repository: Repository, tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"mine")
-    with pytest.raises(ExportFailed, match="File exists"):
+    with pytest.raises(ExportFailed, match="is not a directory"):
         export(repository, stored(repository), tmp_path / "t")
 
 

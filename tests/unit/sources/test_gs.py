@@ -99,7 +99,7 @@ def test_prefixes(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # n
         describe(f"gs://{bucket.name}/nothing")
     with pytest.raises(NotFound):
         describe("gs://no-such-bucket-here/nothing")
-    with pytest.raises(InvalidValue, match="is not of the form"):
+    with pytest.raises(InvalidValue, match="with the name of a bucket"):
         describe("gs:///x")
 
 

@@ -121,7 +121,7 @@ def test_what_cannot_be(client: S3Client, bucket: str, recorded: Recorded) -> No
         describe(f"s3://{bucket}/k?versionId=none")
     with pytest.raises(SourceRefused, match="no such bucket"):
         describe(f"s3://{bucket}-not/nothing")
-    with pytest.raises(InvalidValue, match="is not of the form"):
+    with pytest.raises(InvalidValue, match="with the name of a bucket"):
         describe("s3://arn:aws:s3/x")
 
 
