@@ -134,7 +134,10 @@ class Session:
             with trio.move_on_after(_FLUSH_PATIENCE):
                 if self._tree.writable:
                     await write_back(self._mountpoint)
-            pyfuse3.terminate()
+            # Where somebody else has unmounted it meanwhile, there may be no session any more, and
+            # libfuse crashes: before the draft is committed, kept or discarded.
+            if self._crashed:
+                pyfuse3.terminate()
 
 
 async def write_back(mountpoint: Path) -> None:
