@@ -88,8 +88,9 @@ class S3Server:
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [
-                    _program(), "server", "-s3", f"-dir={data}", "-ip=127.0.0.1",
-                    "-ip.bind=127.0.0.1", f"-s3.config={self._directory}/s3.json", *sockets,
+                    _program(), f"-logdir={self._directory}", "server", "-s3", f"-dir={data}",
+                    "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                    f"-s3.config={self._directory}/s3.json", *sockets,
                     *(f"-{name}={port}" for name, port in self._ports.items()),
                     "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
                     "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.peers=none",

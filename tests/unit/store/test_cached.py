@@ -47,7 +47,12 @@ def cached(
 def settled(store: CachedStore) -> None:
     """Wait until nothing is being fetched."""
     flights = store._flights
-    wait_for(lambda: not flights._running and not flights._queue, what="end of fetching")
+
+    def is_idle() -> bool:
+        with flights.lock:  # else a flight goes from one to the other between two looks
+            return not flights._running and not flights._queue
+
+    wait_for(is_idle, what="end of fetching")
 
 
 def block_file(cache: Path, key: str = KEY) -> Path:
@@ -91,7 +96,9 @@ def test_reads_in_random_order_have_the_whole_pack_soon(far: RemoteStore, tmp_pa
         assert reader.read(offset, 10) == DATA[offset : offset + 10]
         settled(store)
     assert len(far.ranges) < 20
-    assert sum(min(length, len(DATA) - at) for _, at, length in far.ranges) == len(DATA)
+    # One request may be behind the end, which is not known before it was met.
+    got = [max(0, min(length, len(DATA) - at)) for _, at, length in far.ranges]
+    assert sum(got) == len(DATA)
 
 
 def test_what_is_ahead_is_fetched_in_large_pieces(far: RemoteStore, tmp_path: Path) -> None:
