@@ -250,7 +250,8 @@ def test_a_terminal_interrupts_the_command_once() -> None:
     quoted = " ".join(f"'{word}'" for word in command).replace("'{input:raw}'", "{input:raw}")
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        ["script", "-qec", quoted, "/dev/null"], stdin=pipe, stdout=pipe, text=True
+        # exec: else dash, where it is the shell, gets the signal too and exits as interrupted.
+        ["script", "-qec", f"exec {quoted}", "/dev/null"], stdin=pipe, stdout=pipe, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
