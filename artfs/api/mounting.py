@@ -16,7 +16,7 @@ from artfs.settings import Settings
 from artfs.types import parse_ref
 
 if TYPE_CHECKING:
-    from artfs.fuse.mount import Daemon
+    from artfs.fuse.mounted import Daemon
 
 #: Seconds for the daemon to end once its mount is gone.
 _PATIENCE = 60.0
@@ -55,7 +55,7 @@ def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
 
 def _start(ref: str, directory: Path, found: Settings, owner_fd: int) -> Daemon:
     # Here, so that the rest of the API does without FUSE.
-    from artfs.fuse.mount import launch_daemon
+    from artfs.fuse.mounted import launch_daemon
 
     store = found.store if "://" in found.store else os.path.abspath(found.store)
     log = found.state / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
@@ -73,7 +73,7 @@ def _start(ref: str, directory: Path, found: Settings, owner_fd: int) -> Daemon:
 
 
 def _end(daemon: Daemon, directory: Path, found: Settings) -> None:
-    from artfs.fuse.mount import unmount
+    from artfs.fuse.mounted import unmount
 
     try:
         unmount(found.state, directory, _PATIENCE)

@@ -9,15 +9,17 @@ import logging
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from artfs import settings
 from artfs.cli import exits
 from artfs.errors import ArtfsError, Damaged, InvalidValue
-from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Ref, parse_artifact, parse_ref
+
+if TYPE_CHECKING:
+    from artfs.repo.repository import Repository
 
 #: A path of 4,096 bytes is up to 2,048 directories deep, and walking takes some frames for each.
 _RECURSION = 10_000
@@ -59,6 +61,9 @@ class Settings:
 
     def repository(self, create: bool = False) -> Repository:
         """The repository of the store set; the default store is made on first use."""
+        # Not before: who asks the daemon of a mount needs none, and it takes longer to load.
+        from artfs.repo.repository import Repository
+
         create = create or self.is_default_store
         return Repository.open(self.store_url, self.cache, create, self.store_options)
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from artfs.vfs.draft.rebasing import POLICIES
+from artfs.vfs.draft.policy import POLICIES
 
 F = TypeVar("F", bound=Callable[..., object])
 

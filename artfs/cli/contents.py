@@ -10,7 +10,8 @@ import click
 
 from artfs.api import wandbmanifest
 from artfs.cli.app import Settings, damaged_in
-from artfs.cli.output import Step, entry_json, path_text, progress, size_text
+from artfs.cli.entries import entry_json
+from artfs.cli.output import Step, path_text, progress, size_text
 from artfs.errors import Damaged
 from artfs.format.record import VersionRecord
 from artfs.repo import checking, matching

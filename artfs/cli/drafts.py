@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import functools
-import os
 from pathlib import Path
 
 import click
 
-from artfs.aio.fetch import Fetcher
 from artfs.cli.app import Settings
 from artfs.cli.conflicts import on_conflict_option
-from artfs.cli.mounts import background, begin_daemon, told
-from artfs.cli.output import PATCH_MAX, age_text, as_text, size_text
-from artfs.errors import ArtfsError, InUse, InvalidValue, MountFailed, NotFound, Unreachable
-from artfs.format import walk
-from artfs.fuse.mount import (
-    Message,
-    MountOptions,
-    call,
-    check_mountpoint,
-    describe,
-    forget_cached,
-    not_served,
-    serve,
-    unmount,
-    write_back,
-)
-from artfs.repo.links import source_of
-from artfs.repo.reading import content, drive
-from artfs.repo.repository import Repository
-from artfs.types import Entry, Kind, check_name, parse_project
-from artfs.vfs.draft.control import control_handlers
-from artfs.vfs.draft.rebasing import REBASE
-from artfs.vfs.draft.state import (
-    Draft,
-    create_draft,
-    discard_draft,
-    list_drafts,
-    open_draft,
-    read_draft,
-)
-from artfs.vfs.draft.tree import DraftTree
+from artfs.cli.mounts import background
+from artfs.cli.output import age_text, size_text
+from artfs.errors import ArtfsError, InvalidValue, Unreachable
+from artfs.fuse.mounted import Message, call, describe, not_served, unmount
+from artfs.types import check_name
+from artfs.vfs.draft.policy import REBASE
+from artfs.vfs.draft.records import discard_draft, list_drafts, read_draft
 
 #: A commit may upload for as long as this; the daemon goes on even if the command gives up.
 COMMIT_PATIENCE = 24 * 3600.0
@@ -105,80 +76,14 @@ def draft(
         settings.say(f"draft {ready['draft']} of {ready['artifact']} on {mountpoint}")
         settings.result("", ready)
         return
-    begin_daemon(ready_fd)
+    from artfs.cli.serving import DraftWanted, serve_draft
+    from artfs.fuse.mount import MountOptions
+
+    wanted = DraftWanted(ref, resume, new, type_, description, run)
     options = MountOptions(
         state_dir=settings.state, allow_other=allow_other, ready_fd=ready_fd, owner_fd=owner_fd
     )
-    with told(ready_fd):
-        repository = settings.repository()
-        # Before a draft is made for a mount that cannot be.
-        check_mountpoint(Path(mountpoint), repository.store.directory)
-        current = _opened(settings, repository, ref, resume, new, type_, description, run)
-    with repository:
-        _serve(
-            repository, current, Path(mountpoint), _COMMIT_ON[commit_on], on_conflict, options,
-            not resume,
-        )  # fmt: skip
-
-
-def _opened(
-    settings: Settings,
-    repository: Repository,
-    ref: str | None,
-    resume: str | None,
-    new: bool,
-    type_: str,
-    description: str,
-    run: str,
-) -> Draft:
-    if resume:
-        return open_draft(settings.state, resume, repository)
-    assert ref is not None  # the command line was checked
-    if new:
-        key = settings.artifact(ref)
-        if repository.catalog.newest_number(key) >= 0:
-            repository.catalog.check_type(key, type_)
-        return create_draft(settings.state, repository, key, None, type_, description, run)
-    parsed = settings.ref(ref)
-    base = repository.catalog.resolve(parsed)
-    key, base = source_of(repository, parsed.artifact, base)  # of a link, a draft of what it is
-    return create_draft(settings.state, repository, key, base, "", description, run)
-
-
-def _serve(
-    repository: Repository,
-    current: Draft,
-    mountpoint: Path,
-    commit_on: str,
-    on_conflict: str,
-    options: MountOptions,
-    is_new: bool,
-) -> None:
-    record = current.record
-    about: Message = {
-        "store": record.store, "project": f"{record.entity}/{record.project}",
-        "artifact": record.name, "draft": record.id, "commit_on": commit_on,
-    }  # fmt: skip
-    fetcher = Fetcher(repository.blobs, options.patience)
-    tree = DraftTree(
-        current, fetcher, os.geteuid(), os.getegid(), commit_on,
-        on_conflict, functools.partial(write_back, mountpoint.absolute()), forget_cached,
-    )  # fmt: skip
-
-    async def end() -> None:
-        # Why a commit failed is logged, and in draft.json for `artfs drafts` to show.
-        with contextlib.suppress(ArtfsError):
-            await tree.finish()
-
-    try:
-        serve(
-            tree, mountpoint, options, control_handlers(tree), end,
-            about=about, store=repository.store.directory,
-        )  # fmt: skip
-    except (MountFailed, InUse, NotFound):
-        if is_new:
-            current.discard()  # it was never mounted: nothing is in it
-        raise
+    serve_draft(settings, wanted, Path(mountpoint), options, _COMMIT_ON[commit_on], on_conflict)
 
 
 def end_draft(
@@ -234,7 +139,7 @@ def sync(
 ) -> None:
     """Commit the draft mounted on MNT and go on; prints the version."""
     path = Path(mountpoint)
-    about = _about_draft(settings, path)
+    about = about_draft(settings, path)
     request = {"do": "sync", "description": description, "on_conflict": on_conflict}
     answer = call(settings.state, path, request, COMMIT_PATIENCE)
     if not answer["changed"]:
@@ -246,7 +151,8 @@ def sync(
     _print_version(settings, str(about["artifact"]), answer)
 
 
-def _about_draft(settings: Settings, mountpoint: Path) -> Message:
+def about_draft(settings: Settings, mountpoint: Path) -> Message:
+    """What the mount of a draft says of itself. Raises `NotFound`, `InvalidValue` of any other."""
     about = describe(settings.state, mountpoint)
     if about is None:
         raise not_served(str(mountpoint))
@@ -261,13 +167,13 @@ def _about_draft(settings: Settings, mountpoint: Path) -> Message:
 def status(settings: Settings, mountpoint: str) -> None:
     """What the draft mounted on MNT has changed: A added, M modified, D deleted, R renamed."""
     path = Path(mountpoint)
-    _about_draft(settings, path)
+    about_draft(settings, path)
     found = call(settings.state, path, {"do": "status"}, COMMIT_PATIENCE)
     base = f"v{found['base']}" if found["base"] >= 0 else "nothing"
     lines = [f"draft {found['draft']} of {found['artifact']} over {base}"]
     if found["newest"] is not None and found["newest"] > found["base"]:
         lines.append(f"{found['artifact']} has moved on to v{found['newest']}")
-    lines += [_change_line(change) for change in found["changes"]]
+    lines += [change_line(change) for change in found["changes"]]
     lines += [f"? {left}  (left out: no version can hold it)" for left in found["left_out"]]
     lines.append(f"{len(found['changes'])} changes, {size_text(found['bytes'])} written")
     if found["error"]:
@@ -275,7 +181,8 @@ def status(settings: Settings, mountpoint: str) -> None:
     settings.result("\n".join(lines), found)
 
 
-def _change_line(change: Message) -> str:
+def change_line(change: Message) -> str:
+    """A changed path for people, as `status` of the daemon gives it."""
     slash = "/" if change["is_dir"] else ""
     origin = f"{change['old_path']}{slash} -> " if change["change"] == "R" else ""
     return f"{change['change']} {origin}{change['path']}{slash}\t{size_text(change['size'])}"
@@ -304,50 +211,3 @@ def drafts(settings: Settings, unwanted: tuple[str, ...]) -> None:
             f"\t{size_text(info.size)}\t{info.state}{error}"
         )
     settings.result("\n".join(lines), rows)
-
-
-def draft_diff(settings: Settings, mountpoint: str, names_only: bool) -> None:
-    """`artfs diff MNT`: what changed in the files of a draft, as text."""
-    path = Path(mountpoint)
-    about = _about_draft(settings, path)
-    found = call(settings.state, path, {"do": "diff"}, COMMIT_PATIENCE)
-    settings.store_url = str(about["store"])
-    settings.project = parse_project(str(about["project"]))
-    lines: list[str] = []
-    with settings.repository() as repository:
-        root = None
-        if found["base"] >= 0:
-            key = settings.artifact(str(about["artifact"]))
-            root = repository.catalog.version(key, found["base"]).root.entry()
-        for change in found["changes"]:
-            lines.append(_change_line(change))
-            if not names_only and not change["is_dir"]:
-                lines += _text_change(repository, root, path, change)
-    settings.result("\n".join(lines), found["changes"])
-
-
-def _text_change(
-    repository: Repository, root: Entry | None, mountpoint: Path, change: Message
-) -> list[str]:
-    name, old_name = str(change["path"]), str(change["old_path"] or change["path"])
-    old = _base_text(repository, root, old_name) if change["change"] != "A" else ""
-    new = _file_text(mountpoint / name) if change["change"] != "D" else ""
-    if old is None or new is None:
-        return []
-    before, after = old.splitlines(), new.splitlines()
-    return list(difflib.unified_diff(before, after, f"a/{old_name}", f"b/{name}", lineterm=""))
-
-
-def _base_text(repository: Repository, root: Entry | None, name: str) -> str | None:
-    if root is None:
-        return None
-    entry = drive(walk.resolve(root, os.fsencode(name)), repository.blobs)
-    if entry is None or entry.kind != Kind.FILE or entry.size > PATCH_MAX:
-        return None
-    return as_text(b"".join(content(entry, repository.blobs)))
-
-
-def _file_text(path: Path) -> str | None:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > PATCH_MAX:
-        return None
-    return as_text(path.read_bytes())

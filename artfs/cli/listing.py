@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
-from datetime import UTC, datetime
 
 import click
 import msgspec
 
 from artfs.cli.app import Settings
+from artfs.cli.entries import entry_json, entry_line
 from artfs.cli.output import (
     PATCH_MAX,
     as_text,
     entries_text,
-    entry_json,
     path_text,
     size_text,
 )
 from artfs.format.record import VersionRecord
-from artfs.format.reference import reference_of
 from artfs.repo.compare import Difference, compare
 from artfs.repo.labels import Labels, expiry
 from artfs.repo.links import links
 from artfs.repo.reading import children, content, entries, resolve
 from artfs.repo.recording import origin
 from artfs.repo.repository import Repository
-from artfs.sources.base import shown
 from artfs.types import LATEST, ArtifactKey, Entry, Kind
-
-
-def _entry_line(path: bytes, entry: Entry, long: bool) -> str:
-    name = path_text(path) + ("/" if entry.is_dir else "")
-    if not long:
-        return name
-    kinds = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK}
-    mode = stat.filemode(kinds.get(entry.kind, stat.S_IFREG) | entry.mode)
-    when = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    arrow = f" -> {path_text(entry.target)}" if entry.kind == Kind.SYMLINK else ""
-    if entry.kind == Kind.REFERENCE:
-        arrow = f" -> {shown(reference_of(entry).uri)}"
-    return f"{mode} {entry.size:>12} {when} {name}{arrow}"
 
 
 @click.command()
@@ -100,7 +83,7 @@ def _list_entries(
         found = list(entries(start, blobs))
     else:
         found = [(entry.name, entry) for entry in children(start, blobs)]
-    text = "\n".join(_entry_line(p, entry, long) for p, entry in found)
+    text = "\n".join(entry_line(p, entry, long) for p, entry in found)
     settings.result(text, [entry_json(p, entry) for p, entry in found])
 
 
@@ -199,7 +182,7 @@ def diff(settings: Settings, a: str, b: str | None, as_stat: bool, patch: bool) 
     if b is None:
         if ":" in a and not os.path.lexists(a):
             raise click.UsageError(f"takes two versions, or a draft's mount: '{a}' and what?")
-        from artfs.cli.drafts import draft_diff
+        from artfs.cli.draftdiff import draft_diff
 
         draft_diff(settings, a, as_stat)
         return

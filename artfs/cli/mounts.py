@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,18 +11,7 @@ import click
 from artfs.cli.app import Settings
 from artfs.cli.conflicts import on_conflict_option
 from artfs.errors import InvalidValue
-from artfs.fuse.mount import (
-    Message,
-    MountOptions,
-    Parent,
-    Report,
-    describe,
-    mount_readonly,
-    not_served,
-    start_daemon,
-    unmount,
-)
-from artfs.repo.malloc import keep_freed_memory
+from artfs.fuse.mounted import Message, describe, not_served, start_daemon, unmount
 from artfs.types import parse_run
 
 _PATIENCE = 60.0
@@ -85,7 +70,10 @@ def mount(
         ready = background(settings, command, mountpoint)
         settings.result("", ready)
         return
-    begin_daemon(ready_fd)
+    from artfs.cli.serving import serve_versions
+    from artfs.fuse.mount import MountOptions, Report
+
+    report = Report(parse_run(tell, settings.project), tell_files) if tell else None
     options = MountOptions(
         state_dir=settings.state,
         allow_other=allow_other,
@@ -94,31 +82,7 @@ def mount(
         ready_fd=ready_fd,
         owner_fd=owner_fd,
     )
-    with told(ready_fd):
-        repository = settings.repository()
-    with repository:
-        report = Report(parse_run(tell, settings.project), tell_files) if tell else None
-        mount_readonly(repository, settings.project, parsed, Path(mountpoint), options, report)
-
-
-def begin_daemon(ready_fd: int | None) -> None:
-    """What a process does first that is going to serve a mount."""
-    keep_freed_memory()
-    # Whoever starts us may have signals blocked; they are how a mount is ended.
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    if ready_fd is not None:
-        # In the background all goes to the mount's own log, which is bounded.
-        logging.getLogger().handlers.clear()
-
-
-@contextlib.contextmanager
-def told(ready_fd: int | None) -> Iterator[None]:
-    """What keeps a daemon from mounting is told to the parent that waits for it."""
-    try:
-        yield
-    except Exception as error:
-        Parent(ready_fd).failed(error)
-        raise
+    serve_versions(settings, parsed, Path(mountpoint), options, report)
 
 
 @click.command()

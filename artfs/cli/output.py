@@ -1,4 +1,4 @@
-"""How results and progress look: sizes, times, bars."""
+"""How results and progress look: sizes, times, bars. Of entries: `artfs.cli.entries`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
-
-import msgspec
-
-from artfs.format.reference import reference_of
-from artfs.types import Entry, Kind
 
 #: Work that ends sooner shows no bar.
 _PATIENCE = 2.0
@@ -53,19 +48,6 @@ def age_text(seconds: float) -> str:
 def path_text(path: bytes) -> str:
     """A path for printing; bytes that are not UTF-8 come out as they are."""
     return path.decode("utf-8", "surrogateescape")
-
-
-def entry_json(path: bytes, entry: Entry) -> dict[str, object]:
-    """What JSON says of an entry."""
-    shown: dict[str, object] = {
-        "path": path_text(path), "kind": entry.kind.name.lower(), "size": entry.size,
-        "mode": f"{entry.mode:04o}", "mtime_ns": entry.mtime_ns, "digest": entry.digest.hex(),
-    }  # fmt: skip
-    if entry.kind == Kind.SYMLINK:
-        shown["target"] = path_text(entry.target)
-    if entry.kind == Kind.REFERENCE:
-        shown["reference"] = msgspec.to_builtins(reference_of(entry))
-    return shown
 
 
 class Step(Protocol):

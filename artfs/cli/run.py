@@ -22,13 +22,13 @@ from artfs.cli.runmounts import Mount, Mounts, mounts
 from artfs.errors import ArtfsError, InvalidValue
 from artfs.format.record import VersionRecord
 from artfs.format.runs import RunArtifacts
-from artfs.fuse.mount import Message
+from artfs.fuse.mounted import Message
 from artfs.repo.links import source_of
 from artfs.repo.recording import Recorder
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, RunKey, check_name
-from artfs.vfs.draft.rebasing import REBASE
-from artfs.vfs.draft.state import read_draft
+from artfs.vfs.draft.policy import REBASE
+from artfs.vfs.draft.records import read_draft
 
 #: Seconds between two times that what was opened is recorded, and for the mount to do it.
 _EVERY, _PATIENCE = 30.0, 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from artfs.cli.app import Settings
 from artfs.errors import ArtfsError, InUse, NotFound
-from artfs.fuse.mount import Daemon, Message, call, launch_daemon, unmount
+from artfs.fuse.mounted import Daemon, Message, call, launch_daemon, unmount
 
 #: Seconds for a daemon to do what takes no time, and to end once its mount is gone.
 _PATIENCE = 60.0

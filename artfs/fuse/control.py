@@ -2,35 +2,29 @@
 
     {"do": "status", ...}  ->  {"ok": true, ...}  or  {"error": {"kind", "what", "why", "hint"}}
 
-The server is part of the mount's event loop; the client is synchronous and takes errors back to
-the classes they were in the daemon.
+The server, `artfs.fuse.answering`, is part of the mount's event loop. The client here is
+synchronous and takes errors back to the classes they were in the daemon; it is all that many a
+command needs, so neither event loop nor FUSE binding is loaded for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
-
-import trio
 
 from artfs import errors
 from artfs.errors import ArtfsError, NotFound, Unreachable
 from artfs.fuse.mountinfo import mount_at
 
-log = logging.getLogger(__name__)
-
 #: JSON objects; who asks and who answers agree on what is in them.
 Message: TypeAlias = dict[str, Any]
-Handlers: TypeAlias = Mapping[str, Callable[[Message], Awaitable[Message]]]
 
 SOCKET = "control.sock"
-_LINE_MAX = 16 << 20
 
 
 def mount_directory(state_dir: Path, mount_id: str) -> Path:
@@ -39,7 +33,7 @@ def mount_directory(state_dir: Path, mount_id: str) -> Path:
 
 
 @contextlib.contextmanager
-def _address(directory: Path) -> Iterator[str]:
+def address(directory: Path) -> Iterator[str]:
     """The socket's path by way of a descriptor: a socket's address holds only 107 bytes."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -83,58 +77,13 @@ def decode_error(message: Message) -> ArtfsError:
 
 
 @contextlib.contextmanager
-def listening(directory: Path) -> Iterator[socket.socket]:
-    """A socket in a mount's directory that clients can connect to from now on."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with _address(directory) as address:
-            listener.bind(address)
-        listener.listen(16)
-        yield listener
-
-
-async def serve(listener: socket.socket, handlers: Handlers) -> None:
-    """Answer requests until cancelled."""
-    server = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-
-    async def talk(stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await _talk(stream, handlers)
-
-    await trio.serve_listeners(talk, [server])
-
-
-async def _talk(stream: trio.SocketStream, handlers: Handlers) -> None:
-    buffer = b""
-    async for part in stream:
-        *lines, buffer = (buffer + part).split(b"\n")
-        if len(buffer) > _LINE_MAX:
-            return
-        for line in lines:
-            await stream.send_all(await _answer(line, handlers))
-
-
-async def _answer(line: bytes, handlers: Handlers) -> bytes:
-    try:
-        request = decode(line)
-        handle = handlers.get(str(request.get("do")))
-        if handle is None:
-            raise errors.Unsupported(str(request.get("do")), "this mount cannot do that")
-        return encode({"ok": True, **await handle(request)})
-    except ArtfsError as error:
-        return encode({"error": encode_error(error)})
-    except Exception as error:
-        log.exception("control request failed")
-        return encode({"error": encode_error(error)})
-
-
-@contextlib.contextmanager
 def connected(directory: Path, patience: float) -> Iterator[socket.socket]:
     """A connection to the daemon of a mount. Raises `Unreachable` if it is gone."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(patience)
         try:
-            with _address(directory) as address:
-                client.connect(address)
+            with address(directory) as path:
+                client.connect(path)
         except OSError as error:
             raise Unreachable(
                 "mount", "its daemon does not answer", "artfs umount clears it"

@@ -1,9 +1,8 @@
-"""Mounting: what the command line calls. Everything else in this package is behind this module.
+"""Serving mounts: what the command line calls. `artfs.fuse.mounted` starts, asks and ends those of
+other processes; everything else in this package is behind these two modules.
 
 mount_readonly   versions, in the foreground, until unmounted
 serve            the same for any tree, such as a draft
-start_daemon     either of them in the background; launch_daemon, for those who wait for its end
-unmount, call    from outside: take a mount down; ask its daemon something
 """
 
 from __future__ import annotations
@@ -23,20 +22,13 @@ import trio
 from artfs.aio.fetch import Fetcher
 from artfs.aio.references import ReferenceReads
 from artfs.errors import ArtfsError, InUse, MountFailed, NotFound
-from artfs.fuse import control, daemon, mountinfo
-from artfs.fuse.control import Handlers
-from artfs.fuse.control import Message as Message
-from artfs.fuse.control import call as call
-from artfs.fuse.control import describe as describe
-from artfs.fuse.control import not_served as not_served
-from artfs.fuse.daemon import Daemon as Daemon
+from artfs.fuse import answering, control, daemon, mountinfo
+from artfs.fuse.answering import Handlers
+from artfs.fuse.control import Message
 from artfs.fuse.daemon import Parent as Parent
-from artfs.fuse.daemon import launch_daemon as launch_daemon
-from artfs.fuse.daemon import start_daemon as start_daemon
 from artfs.fuse.session import Session
 from artfs.fuse.session import forget_cached as forget_cached
 from artfs.fuse.session import write_back as write_back
-from artfs.fuse.unmount import unmount as unmount
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.repository import Repository
 from artfs.types import Ref, RunKey
@@ -197,7 +189,7 @@ def _run(
     parent: Parent,
     description: Message,
 ) -> None:
-    with control.listening(directory) as listener:
+    with answering.listening(directory) as listener:
         try:
             session.mount(allow_other=options.allow_other)
         except Exception as error:

@@ -22,8 +22,9 @@ import trio
 
 from artfs.aio.threads import run_blocking
 from artfs.errors import ArtfsError, MountFailed
-from artfs.fuse import control, pump
-from artfs.fuse.control import Handlers, Message
+from artfs.fuse import answering, pump
+from artfs.fuse.answering import Handlers
+from artfs.fuse.control import Message
 from artfs.fuse.mountinfo import FSTYPE, mount_at, source_of
 from artfs.fuse.operations import Operations
 from artfs.fuse.unmount import detach
@@ -85,7 +86,7 @@ class Session:
         """Serve until unmounted, then run `on_unmount`; the control socket answers all the time."""
         async with trio.open_nursery() as nursery:
             handlers = {"stop": self._stop_request, **handlers}
-            nursery.start_soon(control.serve, listener, handlers)
+            nursery.start_soon(answering.serve, listener, handlers)
             # Before anybody is told that we are ready: a signal would end us, and leave the mount.
             await nursery.start(self._watch_signals)
             nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)

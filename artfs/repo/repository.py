@@ -18,7 +18,6 @@ from artfs.repo.known import KnownBlobs
 from artfs.repo.references import References
 from artfs.repo.runs import Runs
 from artfs.store.base import Store
-from artfs.store.cached.store import CachedStore
 from artfs.store.location import open_store
 from artfs.store.options import StoreOptions
 from artfs.types import Entry, Kind
@@ -102,6 +101,8 @@ def cached(store: Store, store_id: str, cache: Path, options: StoreOptions) -> S
     """A store with its cache, if reading from it waits for a network; else the store."""
     if not store.is_remote:
         return store
+    from artfs.store.cached.store import CachedStore  # a directory needs none of it
+
     return CachedStore(
         store, cache / store_id, keys.PACKS, keys.is_version,
         size=options.cache_size, requests=options.s3.connections,

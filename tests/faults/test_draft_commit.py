@@ -20,7 +20,8 @@ from artfs.store.memory import MemoryStore
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft.building import Builder, Results
 from artfs.vfs.draft.journal import Journal
-from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
+from artfs.vfs.draft.records import list_drafts
+from artfs.vfs.draft.state import create_draft, open_draft
 from tests.support.deadly import die_at
 from tests.support.faulty import FaultyStore
 from tests.unit.draft.conftest import BASE, BIG

@@ -15,7 +15,7 @@ import pytest
 
 import artfs as api
 from artfs.api.recorded import RecordedRun
-from artfs.vfs.draft.state import DraftInfo, list_drafts
+from artfs.vfs.draft.records import DraftInfo, list_drafts
 from tests.support.mounts import artfs, artfs_processes, fuse_mounts, wait_for
 from tests.support.twin import put
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from artfs.fuse.mount import call
+from artfs.fuse.mounted import call
 from tests.support.mounts import Mount, artfs, mounted
 from tests.support.twin import here, put
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from artfs.errors import InvalidValue
 from artfs.vfs.draft.commit import CommitResult
-from artfs.vfs.draft.rebasing import check_policy
+from artfs.vfs.draft.policy import check_policy
 from artfs.vfs.draft.tree import DraftTree
 
 Fields: TypeAlias = dict[str, object]

@@ -16,27 +16,16 @@ import secrets
 
 import msgspec
 
-from artfs.errors import CommitConflict, Conflict, InvalidValue, NotFound
+from artfs.errors import CommitConflict, Conflict, NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.commit import Committed
 from artfs.repo.commit import commit as commit_version
 from artfs.repo.merge import merge
 from artfs.repo.packing import PackWriter
 from artfs.types import Entry
+from artfs.vfs.draft.policy import FAIL, OURS
 from artfs.vfs.draft.snapshot import Snapshot
 from artfs.vfs.draft.state import Draft
-
-#: What to do where the artifact has moved on: put the draft's changes on the newest version, unless
-#: both changed a path; refuse; or put them there, with the draft's side of such paths.
-REBASE, FAIL, OURS = "rebase", "fail", "ours"
-POLICIES = (REBASE, FAIL, OURS)
-
-
-def check_policy(policy: str) -> str:
-    """The policy itself. Raises `InvalidValue`."""
-    if policy not in POLICIES:
-        raise InvalidValue(f"--on-conflict={policy}", f"is none of {', '.join(POLICIES)}")
-    return policy
 
 
 class Rebased(msgspec.Struct, frozen=True):

@@ -38,9 +38,10 @@ from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.listing import Listings
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.namespace import Namespace
-from artfs.vfs.draft.rebasing import REBASE
+from artfs.vfs.draft.policy import REBASE
+from artfs.vfs.draft.records import COMMITTED, UNCHANGED
 from artfs.vfs.draft.space import Space
-from artfs.vfs.draft.state import COMMITTED, UNCHANGED, Draft
+from artfs.vfs.draft.state import Draft
 from artfs.vfs.draft.status import DraftStatus, status_of
 from artfs.vfs.draft.threads import disk_errors, in_thread
 from artfs.vfs.errors import (

@@ -26,7 +26,8 @@ from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.control import control_handlers
 from artfs.vfs.draft.datafiles import DataFile
-from artfs.vfs.draft.state import create_draft, list_drafts, open_draft
+from artfs.vfs.draft.records import list_drafts
+from artfs.vfs.draft.state import create_draft, open_draft
 from artfs.vfs.draft.status import PathChange
 from artfs.vfs.draft.threads import in_thread
 from artfs.vfs.errors import FileSystemError, NoSpace
@@ -728,7 +729,7 @@ def test_a_commit_goes_by_no_id_that_is_not_on_disk(
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1")
-            monkeypatch.setattr("artfs.vfs.draft.state._write_record", refuse)
+            monkeypatch.setattr("artfs.vfs.draft.state.write_record", refuse)
             with pytest.raises(NoSpace):
                 await fs.tree.commit()
             monkeypatch.undo()

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from artfs.errors import NotFound
-from artfs.vfs.draft import state
+from artfs.vfs.draft import records, state
 
 BAD = [
     "", ".", "..", "../..", "/", "/etc", "a/b", "0123abcd/", "0123abcd/..", "0123ABCD", "0123abc",
@@ -29,11 +29,12 @@ def test_only_ids_become_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draft_id: str
 ) -> None:
     monkeypatch.setattr(shutil, "rmtree", _refuse)
-    monkeypatch.setattr(state, "_take_lock", _refuse)
-    monkeypatch.setattr(state, "_read_record", _refuse)
+    for module in (records, state):
+        monkeypatch.setattr(module, "take_lock", _refuse)
+        monkeypatch.setattr(module, "read_record", _refuse)
     with pytest.raises(NotFound):
-        state.discard_draft(tmp_path, draft_id)
+        records.discard_draft(tmp_path, draft_id)
     with pytest.raises(NotFound):
-        state.read_draft(tmp_path, draft_id)
+        records.read_draft(tmp_path, draft_id)
     with pytest.raises(NotFound):
         state.open_draft(tmp_path, draft_id, None)  # type: ignore[arg-type]  # refused before it is used

@@ -17,7 +17,8 @@ from artfs.repo.repository import Repository
 from artfs.vfs.draft import datafiles
 from artfs.vfs.draft.datafiles import SLOT, SLOTS, DataFiles
 from artfs.vfs.draft.journal import Journal
-from artfs.vfs.draft.state import create_draft, discard_draft, list_drafts, open_draft
+from artfs.vfs.draft.records import discard_draft, list_drafts
+from artfs.vfs.draft.state import create_draft, open_draft
 from artfs.vfs.errors import FileSystemError
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import KEY, ME, Node, drafted, killed, mount, version_tree
