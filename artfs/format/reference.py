@@ -22,8 +22,8 @@ class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the bytes of an entry are, and what they were when that was recorded.
 
     `checksum`: empty if none was recorded; then whatever is there is read. `version`: the source's
-    own name for this state of it (S3 version id, GCS generation). `mtime_ns`: of a file, its
-    modification time; 0 if not recorded. `sized`: whether the entry's size is known; if not it is
+    own name for this state of it (S3 version id, GCS generation). `mtime_ns`, `ctime_ns`: of a
+    file, its times; 0 if not recorded. `sized`: whether the entry's size is known; if not it is
     0, and the content ends where the source does.
     """
 
@@ -31,6 +31,7 @@ class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum: str = ""
     version: str = ""
     mtime_ns: int = 0
+    ctime_ns: int = 0
     sized: bool = True
 
     @property

@@ -1,7 +1,8 @@
 """`file://`: files of this machine, or of what is mounted on it; told apart by their content.
 
-The modification time that was recorded spares reading a file to know that it is the same; where it
-is another one, the content decides. A version may name any file, and whoever mounts it may read
+The times that were recorded spare reading a file to know that it is the same. Anybody can set the
+time of modification, and nobody that of the last change, as the kernel has it; where one of them is
+another, the content decides. A version may name any file, and whoever mounts it may read
 more than its makers: so nothing is opened but regular files below the directories of the policy.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -23,6 +25,8 @@ from artfs.sources.base import Found, changed, last_name, shown, too_many
 from artfs.store.options import SourcePolicy
 
 _PIECE = 1 << 20
+#: A file may be written twice within a tick of the kernel's clock, 10 ms at most, and not show it.
+_TICK_NS = 20_000_000
 #: Files whose content has been hashed.
 _PROVEN = 4096
 
@@ -48,6 +52,10 @@ class FileSource:
                     raise too_many(uri, max_objects)
                 found.append(_described(file, os.fsdecode(os.path.relpath(file, path)), checksum))
             return found
+
+    def require_allowed(self, reference: Reference) -> None:
+        """See `Source`."""
+        self._require_below(reference, os.path.realpath(path_of(reference.uri)))
 
     def read(self, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
         """See `Source`."""
@@ -81,7 +89,7 @@ class FileSource:
             raise changed(reference, "it is gone") from error
         try:
             handle = f"/proc/self/fd/{place}"
-            self._require_below(reference, os.readlink(handle))
+            self._require_below(reference, os.fsencode(os.readlink(handle)))
             if not stat.S_ISREG(os.fstat(place).st_mode):
                 raise changed(reference, "it is no regular file")
             fd = os.open(handle, os.O_RDONLY | os.O_CLOEXEC)
@@ -92,9 +100,9 @@ class FileSource:
         finally:
             os.close(fd)
 
-    def _require_below(self, reference: Reference, path: str) -> None:
+    def _require_below(self, reference: Reference, path: bytes) -> None:
         for directory in self._directories:
-            real = os.path.realpath(directory)
+            real = os.fsencode(os.path.realpath(directory))
             if os.path.commonpath([real, path]) == real:
                 return
         raise SourceRefused(
@@ -105,7 +113,8 @@ class FileSource:
     def _check(self, reference: Reference, size: int, fd: int, info: os.stat_result) -> None:
         if reference.sized and info.st_size != size:
             raise changed(reference, f"it has {info.st_size} bytes, not {size}")
-        if reference.checksum_kind != "blake3" or info.st_mtime_ns == reference.mtime_ns:
+        recorded = reference.mtime_ns, reference.ctime_ns
+        if reference.checksum_kind != "blake3" or recorded == (info.st_mtime_ns, info.st_ctime_ns):
             return
         state = _state(info)
         with self._lock:
@@ -161,13 +170,16 @@ def _described(path: bytes, name: str, checksum: bool, itself: bool = False) -> 
         return Found(name, reference, 0, info.st_mtime_ns, mode, itself=itself)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        before = os.fstat(fd)
+        before, began = os.fstat(fd), time.time_ns()
         digest = _hash(fd)
         if _state(os.fstat(fd)) != _state(before):
             raise SourceChanged(os.fsdecode(path), "changes while it is read")
     finally:
         os.close(fd)
-    reference = Reference(uri_of(path), f"blake3:{digest}", mtime_ns=before.st_mtime_ns)
+    reference = Reference(
+        uri_of(path), f"blake3:{digest}", mtime_ns=before.st_mtime_ns,
+        ctime_ns=before.st_ctime_ns if began - before.st_ctime_ns > _TICK_NS else 0,
+    )  # fmt: skip
     return Found(name, reference, before.st_size, before.st_mtime_ns, mode, itself=itself)
 
 
