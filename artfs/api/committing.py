@@ -60,6 +60,8 @@ class Wish(msgspec.Struct, frozen=True):
     #: Others may try the same commit since this version was the newest; what they stored for it.
     since: int | None = None
     stored: int = 0
+    #: The other runs that made it.
+    contributors: Sequence[str] = ()
 
 
 #: Does something with what is to be logged; None where no version comes of it.
@@ -120,7 +122,7 @@ def _commit(
         repository, wish.key, root, writer, commit_id=wish.commit_id, base=base, parent=parent,
         type=wish.type, description=labels.description, metadata=labels.metadata,
         tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases, since=wish.since,
-        stored=wish.stored, run=wish.run,
+        stored=wish.stored, run=wish.run, contributors=wish.contributors,
     )  # fmt: skip
 
 

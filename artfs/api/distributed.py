@@ -118,4 +118,5 @@ def _wish(wish: Wish, finish: FinishRecord, gathered: Gathered) -> Wish:
     return msgspec.structs.replace(
         wish, root=gathered.root, labels=gathered.labels, aliases=gathered.aliases, base=base,
         commit_id=finish.commit, since=finish.after, stored=gathered.stored,
+        contributors=[run for run in gathered.runs if run != wish.run],
     )  # fmt: skip

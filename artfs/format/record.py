@@ -99,7 +99,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     writer that lost the answer finds its own version by it. `base` is the version that this one
     was made from, or -1. `stored` is the bytes that were new to the store. `ttl` is in seconds, 0
     for ever; it, description, metadata and tags are the labels that the version was made with.
-    `source`: what a link is a link to. `run`: which run logged it, ENTITY/PROJECT/ID, or empty."""
+    `source`: what a link is a link to. `run`: which run logged it, ENTITY/PROJECT/ID, or empty;
+    `contributors`: of a distributed version, the other runs that added to it."""
 
     format: int = FORMAT
     version: int
@@ -114,6 +115,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ttl: _Count = 0
     source: SourceRecord | None = None
     run: str = ""
+    contributors: list[str] = []
 
     @property
     def digest(self) -> str:

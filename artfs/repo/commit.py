@@ -48,6 +48,7 @@ def commit(
     since: int | None = None,
     stored: int = 0,
     run: str = "",
+    contributors: Sequence[str] = (),
 ) -> Committed:
     """Make `root`, whose blobs are in `writer`, the next version of an artifact.
 
@@ -58,7 +59,8 @@ def commit(
     that has the content already, as aliases are, and so is `ttl`, in seconds, unless it is 0.
     `since`: others may have tried this commit since that version was the newest; `stored`: bytes
     that they stored for it.
-    `run`: the run that logs it, ENTITY/PROJECT/ID, which is recorded already.
+    `run`: the run that logs it, ENTITY/PROJECT/ID, which is recorded already; `contributors`: the
+    other runs that made it.
     Raises `InvalidValue`, `Conflict`, `OSError`, `Unreachable`.
     """
     for alias in aliases:
@@ -79,7 +81,7 @@ def commit(
         draft = VersionRecord(
             version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
             description=description, metadata=dict(metadata or {}), stored=writer.stored + stored,
-            tags=list(tags), ttl=ttl, run=run,
+            tags=list(tags), ttl=ttl, run=run, contributors=list(contributors),
         )  # fmt: skip
         done = _record(repository, key, newest, draft, base)
     if not done.changed and (tags or ttl):

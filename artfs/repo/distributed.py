@@ -33,6 +33,7 @@ from artfs.types import ArtifactKey, Entry, parse_run
 class Gathered(msgspec.Struct, frozen=True):
     """All parts together. `base`: the newest version that one of them was made from, -1 if none
     was, and `below` its tree; `follows`: whether it was the newest of all when that one was begun.
+    `runs`: whose they are, ENTITY/PROJECT/ID.
     """
 
     root: Entry
@@ -42,6 +43,7 @@ class Gathered(msgspec.Struct, frozen=True):
     base: int
     follows: bool
     stored: int
+    runs: list[str]
 
 
 class Distributed:
@@ -175,7 +177,7 @@ class Distributed:
         return Gathered(
             united or empty_directory(), self._tree(base), labels, aliases, base,
             any(part.follows for _, part in parts if part.base == base),
-            sum(part.stored for _, part in parts),
+            sum(part.stored for _, part in parts), sorted({p.run for _, p in parts if p.run}),
         )  # fmt: skip
 
     def aliases(self) -> list[str]:

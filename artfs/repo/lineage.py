@@ -34,8 +34,8 @@ class VersionNode(msgspec.Struct, frozen=True):
 
 class Edge(msgspec.Struct, frozen=True):
     """What came first, and what came of it: a version that a run `used`, a run that `made` a
-    version, or had the content of one that was there (`unchanged`), a version that is the `base` of
-    one that no run made."""
+    version, alone or with others, or had the content of one that was there (`unchanged`), a version
+    that is the `base` of one that no run made."""
 
     source: NodeKey
     target: NodeKey
@@ -163,13 +163,15 @@ class _Walk:
 
 
 def _before(walk: _Walk, node: VersionNode) -> list[tuple[Edge, NodeKey]]:
-    """What a version came from: the run that made it, or else its base."""
+    """What a version came from: the run that made it, or those that did together; or else its
+    base."""
     this = (node.key, node.number)
     if node.record is None:
         return []
     if node.record.run:
-        run = parse_run(node.record.run, ("", ""))
-        return [(Edge(run, this, MADE), run)]
+        names = [node.record.run, *node.record.contributors]
+        runs = [parse_run(name, ("", "")) for name in names]
+        return [(Edge(run, this, MADE), run) for run in runs]
     if node.record.base >= 0:
         base = (node.key, node.record.base)
         return [(Edge(base, this, BASE), base)]
