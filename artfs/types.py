@@ -82,14 +82,15 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class ArtifactKey(msgspec.Struct, frozen=True, order=True):
-    """An artifact's full name inside a store."""
+    """An artifact's full name inside a store; the string of it says the project, unless that is the
+    default one."""
 
     entity: str
     project: str
     name: str
 
     def __str__(self) -> str:
-        return self.name
+        return named_in(self, (DEFAULT_ENTITY, DEFAULT_PROJECT))
 
 
 class RunKey(msgspec.Struct, frozen=True, order=True):
@@ -110,10 +111,18 @@ class Ref(msgspec.Struct, frozen=True):
     selector: str = LATEST
     digest: str = ""
 
+    @property
+    def full(self) -> str:
+        """It with entity and project, whatever they are."""
+        key = self.artifact
+        return f"{key.entity}/{key.project}/{key.name}{self._version}"
+
+    @property
+    def _version(self) -> str:
+        return f"@{self.digest}" if self.digest else f":{self.selector}"
+
     def __str__(self) -> str:
-        if self.digest:
-            return f"{self.artifact}@{self.digest}"
-        return f"{self.artifact}:{self.selector}"
+        return f"{self.artifact}{self._version}"
 
 
 def check_name(value: str, what: str = "artifact name") -> str:
@@ -193,6 +202,15 @@ def parse_artifact(text: str, project: tuple[str, str]) -> ArtifactKey:
     where, slash, name = text.rpartition("/")
     entity, project_name = parse_project(where) if slash else project
     return ArtifactKey(entity, project_name, check_name(name))
+
+
+def named_in(key: ArtifactKey, project: tuple[str, str]) -> str:
+    """The shortest name that `parse_artifact` takes for an artifact in a project."""
+    if (key.entity, key.project) == project:
+        return key.name
+    if key.entity == DEFAULT_ENTITY:
+        return f"{key.project}/{key.name}"
+    return f"{key.entity}/{key.project}/{key.name}"
 
 
 def parse_run(text: str, project: tuple[str, str]) -> RunKey:

@@ -271,7 +271,7 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
             project = parse_project(path) if path else self._project
             catalog = self._versions.repository.catalog
             for key in catalog.artifacts(*project):
-                name = f"{path}/{key}" if path else str(key)
+                name = f"{path}/{key.name}" if path else key.name
                 with contextlib.suppress(NotFound):  # all its versions have been deleted
                     links = {LATEST: catalog.latest(key), **catalog.aliases(key)}
                     found += [_version(f"{name}:v{n}") for n in catalog.versions(key)]

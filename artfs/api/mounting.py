@@ -33,9 +33,8 @@ def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
     Raises `InvalidValue`, `NotFound`, `Damaged`, `Unreachable`, `MountFailed`.
     """
     found = settings.load(store)
-    name = parse_ref(ref, found.project)
     # In full: a name may begin with '-', and must not be taken for an option.
-    full = f"{name.artifact.entity}/{name.artifact.project}/{name}"
+    full = parse_ref(ref, found.project).full
     # Not TemporaryDirectory, which descends into what cannot be unmounted, and removes it.
     directory = Path(tempfile.mkdtemp(prefix="artfs-"))
     daemons_end, our_end = os.pipe()

@@ -60,14 +60,13 @@ class Versions:
         """The root of the version that a ref names. Raises `NotFound`, `Damaged`, `Unreachable`."""
         key = ref.artifact
         artifact = f"{key.entity}/{key.project}/{key.name}"
-        name = f"{key.entity}/{key.project}/{ref}"
         number = None if ref.digest else parse_version(ref.selector)
         if number is None:
-            number = self._pinned.get(name)
+            number = self._pinned.get(ref.full)
         if number is None:
             # Of several threads that look it up at once, one decides for all.
             found = self.repository.catalog.resolve(ref).version
-            number = self._pinned.setdefault(name, found)
+            number = self._pinned.setdefault(ref.full, found)
         root = self._roots.get((artifact, number))
         if root is None:
             root = self.repository.catalog.version(key, number).root.entry()

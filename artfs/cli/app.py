@@ -16,7 +16,7 @@ import click
 from artfs import settings
 from artfs.cli import exits
 from artfs.errors import ArtfsError, Damaged, InvalidValue
-from artfs.types import ArtifactKey, Ref, parse_artifact, parse_ref
+from artfs.types import ArtifactKey, Ref, named_in, parse_artifact, parse_ref
 
 if TYPE_CHECKING:
     from artfs.repo.repository import Repository
@@ -83,6 +83,11 @@ class Settings:
     def artifact(self, text: str) -> ArtifactKey:
         """An artifact's key, within the project set."""
         return parse_artifact(text, self.project)
+
+    def named(self, key: ArtifactKey, version: int | None = None) -> str:
+        """An artifact, or a version of it, as a command with these settings finds it again."""
+        name = named_in(key, self.project)
+        return name if version is None else f"{name}:v{version}"
 
     def say(self, message: str) -> None:
         """A message for people: to standard error, unless they asked for quiet."""

@@ -12,7 +12,7 @@ from artfs.cli.mounts import background
 from artfs.cli.output import age_text, size_text
 from artfs.errors import ArtfsError, InvalidValue, Unreachable
 from artfs.fuse.mounted import Message, call, describe, not_served, unmount
-from artfs.types import check_name
+from artfs.types import ArtifactKey, check_name, parse_artifact, parse_project
 from artfs.vfs.draft.policy import REBASE
 from artfs.vfs.draft.records import discard_draft, list_drafts, read_draft
 
@@ -73,7 +73,7 @@ def draft(
         if resume:
             settings.store_url = read_draft(settings.state, resume).store
         ready = background(settings, command, mountpoint)
-        settings.say(f"draft {ready['draft']} of {ready['artifact']} on {mountpoint}")
+        settings.say(f"draft {ready['draft']} of {_artifact(settings, ready)} on {mountpoint}")
         settings.result("", ready)
         return
     from artfs.cli.serving import DraftWanted, serve_draft
@@ -112,7 +112,12 @@ def end_draft(
         return
     if record.error:
         raise ArtfsError(f"draft {record.id}", record.error, "artfs drafts shows it")
-    _print_version(settings, record.name, {**answer, "version": record.base})
+    _print_version(settings, _artifact(settings, about), {**answer, "version": record.base})
+
+
+def _artifact(settings: Settings, about: Message) -> str:
+    """Of what a mount says that it is a draft."""
+    return settings.named(parse_artifact(str(about["artifact"]), parse_project(about["project"])))
 
 
 def _print_version(settings: Settings, name: str, answer: Message) -> None:
@@ -142,13 +147,14 @@ def sync(
     about = about_draft(settings, path)
     request = {"do": "sync", "description": description, "on_conflict": on_conflict}
     answer = call(settings.state, path, request, COMMIT_PATIENCE)
+    name = _artifact(settings, about)
     if not answer["changed"]:
         answer_text = "unchanged"
         for left in answer["left_out"]:
             settings.say(f"left out, as no version can hold it: {left}")
-        settings.result(answer_text, {"artifact": about["artifact"], "changed": False})
+        settings.result(answer_text, {"artifact": name, "changed": False})
         return
-    _print_version(settings, str(about["artifact"]), answer)
+    _print_version(settings, name, answer)
 
 
 def about_draft(settings: Settings, mountpoint: Path) -> Message:
@@ -165,7 +171,10 @@ def about_draft(settings: Settings, mountpoint: Path) -> Message:
 @click.argument("mountpoint", metavar="MNT")
 @click.pass_obj
 def status(settings: Settings, mountpoint: str) -> None:
-    """What the draft mounted on MNT has changed: A added, M modified, D deleted, R renamed."""
+    """What a draft has changed since its base.
+
+    A added, M modified, D deleted, R renamed, ? left out.
+    """
     path = Path(mountpoint)
     about_draft(settings, path)
     found = call(settings.state, path, {"do": "status"}, COMMIT_PATIENCE)
@@ -192,22 +201,26 @@ def change_line(change: Message) -> str:
 @click.option("--discard", "unwanted", multiple=True, metavar="ID", help="Delete this draft.")
 @click.pass_obj
 def drafts(settings: Settings, unwanted: tuple[str, ...]) -> None:
-    """List all drafts: id, artifact, base, age, size, state, last error."""
+    """List all drafts, or discard some.
+
+    Columns: id, artifact, base, age, size on disk, state, last error.
+    """
     for draft_id in unwanted:
         discard_draft(settings.state, draft_id)
     rows, lines = [], []
     for info in list_drafts(settings.state):
         record = info.record
+        name = settings.named(ArtifactKey(record.entity, record.project, record.name))
         base = f"v{record.base}" if record.base >= 0 else "-"
         rows.append(
             {
-                "draft": record.id, "artifact": record.name, "base": base, "age": info.age,
+                "draft": record.id, "artifact": name, "base": base, "age": info.age,
                 "size": info.size, "state": info.state, "error": record.error or None,
             }
         )  # fmt: skip
         error = f"\t{record.error}" if record.error else ""
         lines.append(
-            f"{record.id}\t{record.name}\t{base}\t{age_text(info.age)}"
+            f"{record.id}\t{name}\t{base}\t{age_text(info.age)}"
             f"\t{size_text(info.size)}\t{info.state}{error}"
         )
     settings.result("\n".join(lines), rows)

@@ -9,7 +9,7 @@ import msgspec
 from artfs.format.runs import RunRecord
 from artfs.repo.lineage import BASE, UNCHANGED, Edge, Lineage, NodeKey, VersionNode
 from artfs.repo.runs import CRASHED, FAILED, state_of
-from artfs.types import RunKey
+from artfs.types import RunKey, named_in
 
 #: What is not made anew from its source by a run.
 DASHED = (BASE, UNCHANGED)
@@ -49,10 +49,8 @@ def graph_of(found: Lineage) -> Graph:
 
 def _version(node: VersionNode, project: tuple[str, str], is_start: bool) -> Shown:
     key = node.key
-    name = f"{key.name}:v{node.number}"
-    full = f"{key.entity}/{key.project}/{name}"
-    if (key.entity, key.project) != project:
-        name = full
+    name = f"{named_in(key, project)}:v{node.number}"
+    full = f"{key.entity}/{key.project}/{key.name}:v{node.number}"
     gone = node.deleted or node.record is None
     when = node.record.created if node.record is not None else ""
     note = "deleted" if gone else when
@@ -60,9 +58,14 @@ def _version(node: VersionNode, project: tuple[str, str], is_start: bool) -> Sho
     return Shown(name, note, f"{full} {when}".strip(), look, is_run=False)
 
 
+def title_of(key: RunKey, run: RunRecord) -> str:
+    """What a run was called, or else what it ran; its id, if that is not known."""
+    return run.name if run.name not in ("", key.id) else shlex.join(run.command) or key.id
+
+
 def _run(key: RunKey, run: RunRecord) -> Shown:
     state = state_of(run)
-    name = run.name if run.name and run.name != key.id else shlex.join(run.command) or key.id
+    name = title_of(key, run)
     short = name if len(name) <= _NAME else name[: _NAME - 1] + "…"
     look = "failed" if state in (FAILED, CRASHED) else "run"
     what = f"{run.job_type}, " if run.job_type else ""

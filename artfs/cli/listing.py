@@ -135,7 +135,7 @@ def _version_json(version: VersionRecord, labels: Labels, aliases: list[str]) ->
         "description": labels.description, "metadata": labels.metadata, "tags": labels.tags,
         "expires": when.isoformat() if when is not None else None,
         "source": str(version.source) if version.source is not None else None,
-        "run": version.run or None,
+        "run": version.run or None, "contributors": version.contributors,
     }  # fmt: skip
 
 
@@ -150,11 +150,11 @@ def show(settings: Settings, ref: str) -> None:
         artifact = repository.catalog.artifact(parsed.artifact)
         labels = repository.catalog.labels.of(parsed.artifact, version)
         linked = links(repository, parsed.artifact, version.version)
-        portfolios = [f"{key.entity}/{key.project}/{key}:v{number}" for key, number in linked]
+        portfolios = [f"{key.entity}/{key.project}/{key.name}:v{number}" for key, number in linked]
         names = _aliases_by_version(repository, parsed.artifact).get(version.version, [])
         users = repository.runs.users(*origin(parsed.artifact, version))
     document = {
-        "artifact": parsed.artifact.name, "type": artifact.type,
+        "artifact": settings.named(parsed.artifact), "type": artifact.type,
         "project": f"{parsed.artifact.entity}/{parsed.artifact.project}", "state": "COMMITTED",
         **_version_json(version, labels, names), "links": portfolios,
         "used_by": [str(run) for run in users],

@@ -30,12 +30,11 @@ def link(settings: Settings, ref: str, portfolio: str, aliases: tuple[str, ...])
         number = links.link(
             repository, source.artifact, version, target.artifact, (*named, *aliases)
         )
-    name = f"{target.artifact}:v{number}"
     document = {
-        "portfolio": target.artifact.name, "version": f"v{number}",
-        "source": f"{source.artifact}:v{version.version}",
+        "portfolio": settings.named(target.artifact), "version": f"v{number}",
+        "source": settings.named(source.artifact, version.version),
     }  # fmt: skip
-    settings.result(name, document)
+    settings.result(settings.named(target.artifact, number), document)
 
 
 @click.command()
@@ -50,5 +49,5 @@ def unlink(settings: Settings, refs: tuple[str, ...]) -> None:
             links.require_link(key, version)
         for key, version in found:
             links.unlink(repository, key, version.version)
-    names = [f"{key}:v{version.version}" for key, version in found]
+    names = [settings.named(key, version.version) for key, version in found]
     settings.result("\n".join(names), {"unlinked": names})

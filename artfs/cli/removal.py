@@ -40,11 +40,11 @@ def rm(
         else:
             doomed = _named(settings, repository, refs)
             if not force:
-                _refuse_held(repository, doomed)
+                _refuse_held(settings, repository, doomed)
         freed = reclaimable(repository, doomed)
         for key, version in doomed if not dry_run else ():
             delete(repository, key, version, force=force)
-    names = [f"{key}:v{version.version}" for key, version in doomed]
+    names = [settings.named(key, version.version) for key, version in doomed]
     bound = "" if freed.is_exact else "at most "
     settings.say(f"{bound}{size_text(freed.size)} {'would be' if dry_run else 'are'} reclaimable")
     document = {
@@ -67,13 +67,12 @@ def _named(settings: Settings, repository: Repository, refs: tuple[str, ...]) ->
     return [(key, version) for (key, _), version in found.items()]
 
 
-def _refuse_held(repository: Repository, doomed: Doomed) -> None:
+def _refuse_held(settings: Settings, repository: Repository, doomed: Doomed) -> None:
     """Before anything is deleted."""
     for key, version in doomed:
         if held := holders(repository, key, version):
-            raise Conflict(
-                f"{key}:v{version.version}", f"has {held}", "--force deletes it all the same"
-            )
+            name = settings.named(key, version.version)
+            raise Conflict(name, f"has {held}", "--force deletes it all the same")
 
 
 def _expired(
@@ -97,7 +96,7 @@ def _free(settings: Settings, repository: Repository, doomed: Doomed) -> tuple[D
     free, kept = [], []
     for key, version in doomed:
         if held := holders(repository, key, version):
-            kept.append(f"{key}:v{version.version}")
+            kept.append(settings.named(key, version.version))
             settings.say(f"kept: {kept[-1]} has expired, and has {held}")
         else:
             free.append((key, version))

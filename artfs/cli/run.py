@@ -299,7 +299,7 @@ class _Done:
                 self.complain(str(error))
                 failed = exits.status_of(error) if isinstance(error, ArtfsError) else exits.FAILED
             else:
-                self._committed(about, {**answer, "version": record.base})
+                self._committed(output, {**answer, "version": record.base})
                 return 0
         self._kept(draft, output)
         return failed
@@ -308,8 +308,8 @@ class _Done:
         if not draft.end(COMMIT_PATIENCE):
             self.complain(f"{draft.path}: was in use by programs that the command left behind")
 
-    def _committed(self, about: Message, answer: Message) -> None:
-        name, version = str(about["artifact"]), int(answer["version"])
+    def _committed(self, output: Output, answer: Message) -> None:
+        name, version = self._settings.named(output.key), int(answer["version"])
         for path in answer["left_out"]:
             self._lines.append(f"left out, as no version can hold it: {path}")
         if answer["onto"] is not None:
@@ -331,9 +331,10 @@ class _Done:
                 draft.discard()
                 return
             draft.ask({"do": "stop", "mode": "keep"})
-        self._drafts.append({"artifact": about["artifact"], "draft": about["draft"]})
+        name = self._settings.named(output.key)
+        self._drafts.append({"artifact": name, "draft": about["draft"]})
         self._lines.append(
-            f"draft {about['draft']} of {about['artifact']} is kept:"
+            f"draft {about['draft']} of {name} is kept:"
             f" artfs draft --resume {about['draft']} MNT goes on with it,"
             f" artfs drafts --discard {about['draft']} deletes it"
         )
@@ -347,7 +348,8 @@ class _Done:
             if source is not None:
                 key, number = source.key, source.version
             if (f"{key.entity}/{key.project}/{key.name}", number) not in opened:
-                self._lines.append(f"{one.key}:v{one.version.version} was not opened")
+                shown = self._settings.named(one.key, one.version.version)
+                self._lines.append(f"{shown} was not opened")
         for line in self._lines:
             self._settings.say(line)
         self._settings.result(

@@ -7,6 +7,7 @@ import shlex
 import click
 
 from artfs.cli.app import Settings
+from artfs.cli.graphs import title_of
 from artfs.cli.output import path_text
 from artfs.errors import NotFound
 from artfs.format.runs import Input, Output, RunRecord, decode_files
@@ -33,7 +34,7 @@ def _list(settings: Settings, repository: Repository) -> None:
     found.sort(key=lambda item: item[1].started, reverse=True)
     lines = [
         f"{key.id}\t{state_of(run)}\t{run.started}\t{run.job_type or '-'}\t{run.user}@{run.host}"
-        f"\t{run.name if run.name != key.id else shlex.join(run.command)[:60]}"
+        f"\t{title_of(key, run)[:60]}"
         for key, run in found
     ]
     settings.result("\n".join(lines), [run_json(key, run) for key, run in found])

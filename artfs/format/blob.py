@@ -68,4 +68,4 @@ def verify(ref: BlobRef, data: bytes | memoryview) -> None:
 
 def _damaged(ref: BlobRef, why: str) -> Damaged:
     place = f"blob {ref.digest.hex()[:16]} in pack {ref.pack.hex()} at {ref.offset}"
-    return Damaged(place, why, "artfs fsck lists what else is damaged")
+    return Damaged(place, why, "artfs verify lists what else is damaged in a version")

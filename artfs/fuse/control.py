@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from artfs import errors
 from artfs.errors import ArtfsError, NotFound, Unreachable
-from artfs.fuse.mountinfo import mount_at
+from artfs.fuse.mountinfo import location, mount_at, mounts
 
 #: JSON objects; who asks and who answers agree on what is in them.
 Message: TypeAlias = dict[str, Any]
@@ -77,8 +77,9 @@ def decode_error(message: Message) -> ArtfsError:
 
 
 @contextlib.contextmanager
-def connected(directory: Path, patience: float) -> Iterator[socket.socket]:
-    """A connection to the daemon of a mount. Raises `Unreachable` if it is gone."""
+def connected(directory: Path, patience: float, shown: str) -> Iterator[socket.socket]:
+    """A connection to the daemon of a mount, which messages call `shown`. Raises `Unreachable` if
+    it is gone."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(patience)
         try:
@@ -86,7 +87,7 @@ def connected(directory: Path, patience: float) -> Iterator[socket.socket]:
                 client.connect(path)
         except OSError as error:
             raise Unreachable(
-                "mount", "its daemon does not answer", "artfs umount clears it"
+                shown, "its daemon does not answer", f"artfs umount '{shown}' clears the mount"
             ) from error
         yield client
 
@@ -97,7 +98,7 @@ def call(state_dir: Path, mountpoint: Path, request: Message, patience: float = 
     Raises `NotFound` if that is no artfs mount, `Unreachable` if the daemon is gone or silent, and
     what the daemon's handler raised.
     """
-    with connected(_directory_of(state_dir, mountpoint), patience) as client:
+    with connected(_directory_of(state_dir, mountpoint), patience, str(mountpoint)) as client:
         try:
             client.sendall(encode(request))
             with client.makefile("rb") as lines:
@@ -112,11 +113,20 @@ def call(state_dir: Path, mountpoint: Path, request: Message, patience: float = 
     return answer
 
 
-def _directory_of(state_dir: Path, mountpoint: Path) -> Path:
+def mount_id_at(mountpoint: Path) -> str:
+    """The id of the artfs mount on a path. Raises `NotFound` if there is none."""
     mount = mount_at(mountpoint)
-    if mount is None or mount.mount_id is None:
-        raise NotFound(str(mountpoint), "no artfs is mounted there")
-    return mount_directory(state_dir, mount.mount_id)
+    if mount is not None and mount.mount_id is not None:
+        return mount.mount_id
+    hint = "findmnt -t fuse.artfs lists what is mounted, and where"
+    around = [Path(one.point) for one in mounts() if one.mount_id is not None]
+    if point := next((p for p in around if p in Path(location(mountpoint)).parents), None):
+        hint = f"it is below the mount on {point}"
+    raise NotFound(str(mountpoint), "no artfs is mounted there", hint)
+
+
+def _directory_of(state_dir: Path, mountpoint: Path) -> Path:
+    return mount_directory(state_dir, mount_id_at(mountpoint))
 
 
 def not_served(mountpoint: str) -> NotFound:

@@ -237,7 +237,8 @@ def check_mountpoint(mountpoint: Path, store: str | None = None) -> None:
     if mount is None and mountpoint.is_symlink():
         mount = mountinfo.mount_at(Path(os.path.realpath(mountpoint)))
     if mount is not None and mount.mount_id is not None:
-        raise InUse(shown, "artfs is mounted there already", f"artfs umount '{shown}' ends that")
+        hint = f"artfs umount '{shown}' ends that mount, or clears it if its daemon has died"
+        raise InUse(shown, "artfs is mounted there already", hint)
     try:
         if not stat.S_ISDIR(os.stat(mountpoint).st_mode):
             raise MountFailed(shown, "is not a directory")

@@ -12,9 +12,9 @@ import struct
 import subprocess
 from pathlib import Path
 
-from artfs.errors import InUse, MountFailed, NotFound, Unreachable
-from artfs.fuse.control import connected, mount_directory
-from artfs.fuse.mountinfo import location, mount_at
+from artfs.errors import InUse, MountFailed, Unreachable
+from artfs.fuse.control import connected, mount_directory, mount_id_at
+from artfs.fuse.mountinfo import location
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
@@ -28,16 +28,13 @@ def unmount(state_dir: Path, mountpoint: Path, patience: float = 60.0) -> None:
     A dead mount is detached. A daemon that keeps its socket elsewhere, as another user's does, is
     not waited for. Raises `NotFound`, `InUse` if files are open below it, `MountFailed`.
     """
-    mount = mount_at(mountpoint)
-    if mount is None or mount.mount_id is None:
-        raise NotFound(str(mountpoint), "no artfs is mounted there")
-    directory = mount_directory(state_dir, mount.mount_id)
+    directory = mount_directory(state_dir, mount_id_at(mountpoint))
     if not directory.exists():
         # Its daemon may be alive, so its files may be in use, unless the kernel says it is dead.
         detach(mountpoint, lazy=_is_dead(mountpoint))
         return
     try:
-        with connected(directory, _CONNECT_PATIENCE) as client:
+        with connected(directory, _CONNECT_PATIENCE, str(mountpoint)) as client:
             daemon = os.pidfd_open(_peer(client))
     except (Unreachable, ProcessLookupError):
         detach(mountpoint, lazy=True)

@@ -30,7 +30,7 @@ def holders(repository: Repository, key: ArtifactKey, version: VersionRecord) ->
         found.append(f"the {'alias' if len(aliases) == 1 else 'aliases'} {', '.join(aliases)}")
     if version.source is None:
         found += [
-            f"a link in {portfolio.entity}/{portfolio.project}/{portfolio}:v{at}"
+            f"a link in {portfolio.entity}/{portfolio.project}/{portfolio.name}:v{at}"
             for portfolio, at in links(repository, key, number)
         ]
     return " and ".join(found)

@@ -18,6 +18,7 @@ from artfs.repo.known import KnownBlobs
 from artfs.repo.references import References
 from artfs.repo.runs import Runs
 from artfs.store.base import Store
+from artfs.store.keys import RESERVED
 from artfs.store.location import open_store
 from artfs.store.options import StoreOptions
 from artfs.types import Entry, Kind
@@ -54,7 +55,8 @@ class Repository:
         """The repository at a URL; `cache` is a directory for what can be rebuilt. What is read
         from a remote store is kept there.
 
-        Raises `InvalidValue`, `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`.
+        Raises `InvalidValue`, `NotFound`, `UnsupportedFormat`, `Damaged`, `Unreachable`; with
+        `create` also `AlreadyExists`: something else is there.
         """
         store = open_store(url, create, options)
         try:
@@ -97,6 +99,12 @@ class Repository:
         self.close()
 
 
+def _is_empty(store: Store) -> bool:
+    if store.directory is None:
+        return next(iter(store.list("")), None) is None
+    return RESERVED.issuperset(name for name in os.listdir(store.directory) if name != "lost+found")
+
+
 def cached(store: Store, store_id: str, cache: Path, options: StoreOptions) -> Store:
     """A store with its cache, if reading from it waits for a network; else the store."""
     if not store.is_remote:
@@ -121,6 +129,13 @@ def _store_record(store: Store, create: bool) -> StoreRecord:
     except ObjectNotFound:
         if not create:
             raise NotFound(store.url, "is not an artfs store", "artfs init makes one") from None
+    if not _is_empty(store):
+        try:
+            return _store_record(store, create=False)  # another has made it this moment
+        except NotFound:
+            raise AlreadyExists(
+                store.url, "is not empty, and no artfs store", "give a new or an empty place"
+            ) from None
     new = StoreRecord(FORMAT, uuid.uuid4().hex)
     try:
         store.put_if_absent(keys.STORE, record.encode(new))

@@ -120,9 +120,17 @@ def test_umount_of_what_is_no_mount(base: Path, empty: Path, tmp_path: Path) -> 
     refused(3, "empty: no artfs is mounted there", "umount", empty)
     refused(3, "nowhere: no artfs is mounted there", "umount", tmp_path / "nowhere")
     refused(3, "/proc: no artfs is mounted there", "umount", "/proc")
+    for command in ("umount", "sync", "status", "diff"):
+        done = artfs(command, empty, check=False)
+        assert (done.returncode, done.stderr.splitlines()) == (3, [
+            f"artfs: {empty}: no artfs is mounted there",
+            "       findmnt -t fuse.artfs lists what is mounted, and where",
+        ])  # fmt: skip
     with mounted("mount", "data", at=tmp_path / "mnt") as mount:
-        refused_below = artfs("umount", mount.path / "a", check=False)
-        assert refused_below.returncode == 3
+        below = artfs("umount", mount.path / "a", check=False)
+        assert (below.returncode, below.stderr.splitlines()[1:]) == (
+            3, [f"       it is below the mount on {mount.path}"],
+        )  # fmt: skip
         assert is_mounted(mount.path)
 
 

@@ -81,7 +81,14 @@ def test_what_was_closed_survives_sigkill(base: Path, tmp_path: Path) -> None:
         draft = only_draft()
         assert draft["state"] == "kept"
         for command in ("sync", "status"):
-            assert artfs(command, at, check=False).returncode == 6
+            done = artfs(command, at, check=False)
+            assert (done.returncode, done.stderr.splitlines()) == (6, [
+                f"artfs: {at}: its daemon does not answer",
+                f"       artfs umount '{at}' clears the mount",
+            ])  # fmt: skip
+        done = artfs("draft", "--resume", draft["draft"], at, check=False)
+        assert done.returncode == 4
+        assert f"artfs umount '{at}' ends that mount, or clears it" in done.stderr
         cleared = mount.umount(check=False)
         assert (cleared.returncode, is_mounted(at)) == (6, False)
         assert f"artfs draft --resume {draft['draft']} " in cleared.stderr

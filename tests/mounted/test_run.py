@@ -127,6 +127,8 @@ def test_files_that_were_opened(home: Path) -> None:
     (key,) = [one.id for one in api.Api().artifact("raw").used_by()]
     shown = json.loads(artfs("--json", "runs", key).stdout)
     assert shown["inputs"][0]["files"] == ["b", "sub/c"]
+    (line,) = artfs("runs").stdout.splitlines()
+    assert line.split("\t")[-1] == "sh -c 'cd $ARTFS_MOUNT/raw/v0; cat b sub/c >$OLDPWD/x'"
 
 
 def test_a_program_that_fails_leaves_a_draft_to_go_on_with(work: Path) -> None:

@@ -152,7 +152,32 @@ def test_other_projects_and_links(cli: Cli, lineage: Find) -> None:
     execute("near", ["far/raw"], {"data": "2"})
     artfs.Api().artifact("data").link("shelf")
     assert lineage("shelf")["start"] == "default/default/data:v0"
-    assert "\n   └─ default/far/raw:v0  " in cli("lineage", "shelf")
+    assert "\n   └─ far/raw:v0  " in cli("lineage", "shelf")
+
+
+def test_all_that_made_a_version_together(cli: Cli, lineage: Find) -> None:
+    execute("base", [], {"data": "1"})
+    for number in (1, 2):
+        with artfs.init(id=f"writer{number}", name=f"w{number}", group="g") as run_:
+            run_.use_artifact("data")
+            part = artfs.Artifact("all", "dataset")
+            with part.new_file(f"part{number}") as file:
+                file.write(str(number))
+            run_.upsert_artifact(part)
+    with artfs.init(id="last", name="the last", group="g") as run_:
+        done = run_.finish_artifact(made("all", "end"))
+    assert {edge for edge in edges(lineage("all")) if edge[1] == "made"} == {
+        ("writer1", "made", "all:v0"), ("writer2", "made", "all:v0"), ("last", "made", "all:v0"),
+        ("base", "made", "data:v0"),
+    }  # fmt: skip
+    maker = done.logged_by()
+    assert maker is not None
+    assert maker.id == "last"
+    assert json.loads(cli("--json", "show", "all"))["contributors"] == [
+        "default/default/writer1", "default/default/writer2"
+    ]  # fmt: skip
+    text = cli("lineage", "all").partition("led to")[0]
+    assert re.findall("^.─ run (.*?)  ", text, re.MULTILINE) == ["the last", "w1", "w2"]
 
 
 @pytest.mark.usefixtures("history")

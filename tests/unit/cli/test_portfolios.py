@@ -55,9 +55,12 @@ def test_aliases_are_removed_where_they_are_expected(run: Run, three: Path) -> N
 
 
 def test_a_portfolio(run: Run, three: Path, tmp_path: Path) -> None:
-    assert run("link", "animals:best", "models/pets:top", "--alias", "new").stdout == b"pets:v0\n"
+    done = run("link", "animals:best", "models/pets:top", "--alias", "new")
+    assert done.text == "models/pets:v0\n"
     done = run("--json", "link", "animals:v0", "models/pets")
-    assert done.document == {"portfolio": "pets", "version": "v1", "source": "animals:v0"}
+    assert done.document == {
+        "portfolio": "models/pets", "version": "v1", "source": "animals:v0"
+    }  # fmt: skip
     run("link", "animals:best", "models/pets")
     assert run("--project", "models", "ls").stdout == b"pets\tdataset\tv1\tportfolio\n"
     assert run("ls", "models/pets").stdout == b"v0\tnew top\nv1\tlatest\n"

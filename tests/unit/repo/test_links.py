@@ -115,7 +115,7 @@ def test_what_cannot_be_linked_or_unlinked(repository: Repository) -> None:
 def test_a_portfolio_takes_no_versions(repository: Repository) -> None:
     linked(repository, 0)
     for tree in (TREES[0], {b"new": b"1"}):
-        with pytest.raises(Conflict, match="artifact 'best': is a portfolio") as raised:
+        with pytest.raises(Conflict, match="artifact 'models/best': is a portfolio") as raised:
             commit_tree(repository, tree, BEST)
         assert not isinstance(raised.value, CommitConflict)
     with pytest.raises(Conflict, match="is a portfolio"):

@@ -65,7 +65,7 @@ def test_a_version_by_digest_and_in_other_projects() -> None:
     assert fetched(f"data@{one.digest[:12]}").version == "v0"
     assert fetched("default/default/data:v1").version == "v1"
     assert fetched("default/data").version == "v1"
-    with pytest.raises(NotFound, match="artifact 'data'"):
+    with pytest.raises(NotFound, match="artifact 'other/data'"):
         fetched("other/data")
     with pytest.raises(NotFound, match="data:worst: no such alias"):
         fetched("data:worst")
