@@ -11,7 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from artfs.errors import ArtfsError, ArtifactFinalizedError, ArtifactNotLoggedError
+from artfs.errors import (
+    ArtfsError,
+    ArtifactFinalizedError,
+    ArtifactNotLoggedError,
+    UnreadableReference,
+)
 
 if TYPE_CHECKING:
     from artfs import data_types
@@ -62,6 +67,7 @@ __all__ = [
     "Run",
     "Settings",
     "Table",
+    "UnreadableReference",
     "Video",
     "data_types",
     "finish",

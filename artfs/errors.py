@@ -92,6 +92,11 @@ class SourceRefused(ArtfsError):
     """The source of a reference lets us not read it, or is one that nothing may be read from."""
 
 
+class UnreadableReference(UserWarning):
+    """A reference is recorded that nobody with these settings will read: its scheme is not known,
+    or its source is one that nothing may be read from."""
+
+
 class MountFailed(ArtfsError):
     """The kernel or fusermount3 refused the mount, or the daemon ended before it answered."""
 

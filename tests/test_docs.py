@@ -91,7 +91,7 @@ def test_exit_statuses() -> None:
         exits.NOT_FOUND: "not found",
         exits.CONFLICT: "conflict",
         exits.DAMAGED: "damaged",
-        exits.UNREACHABLE: "unreachable",
+        exits.UNREACHABLE: "does not answer",
     }
     assert set(rows) == {"0", "130", *map(str, words)}
     for status, word in words.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from artfs.api.content import Content
 from artfs.api.manifest import ArtifactManifestEntry
 from artfs.api.place import Place
 from artfs.api.version import Version
-from artfs.errors import InvalidValue
+from artfs.errors import InvalidValue, UnreadableReference
 from artfs.format.reference import reference_of
 from artfs.repo import own_source, reading
 from artfs.repo.references import References, entry_of_found
@@ -46,7 +47,8 @@ class Referring(Attributes):
 
         Returns the entries added. Raises `ArtifactFinalizedError`; `InvalidValue` (no such URI can
         be, too many objects, `name` is no path, or what a path has is a directory), `NotFound`,
-        `SourceRefused`, `SourceChanged`, `Unsupported`, `Unreachable`; then nothing is added.
+        `SourceRefused`, `SourceChanged`, `Unsupported`, `Unreachable`; then nothing is added. Warns
+        with `UnreadableReference` of what was added and nobody with these settings will read.
         """
         with self._lock:
             content = self._open()
@@ -60,6 +62,10 @@ class Referring(Attributes):
         )  # fmt: skip
         with self._lock:
             self._open().set_all(found)
+        added = [reference_of(e) for e in found.values() if e.kind == Kind.REFERENCE]
+        if notice := repository.references.unreadable(added):
+            text = f"{notice}; {notice.hint}" if notice.hint else str(notice)
+            warnings.warn(text, UnreadableReference, stacklevel=2)
         return [ArtifactManifestEntry(paths.text_of(path), entry) for path, entry in found.items()]
 
 

@@ -19,7 +19,6 @@ from artfs.repo.export import Export
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.reading import entries
 from artfs.repo.repository import Repository
-from artfs.types import Ref
 
 
 @click.command()
@@ -38,16 +37,16 @@ def manifest(settings: Settings, ref: str, form: str) -> None:
         with progress("hashing", version.root.size, quiet) as step:
             try:
                 if form == "json":
-                    _print(_own(repository, parsed, version))
+                    _print(_own(repository, settings.named(parsed.artifact), version))
                 else:
                     _print(_wandb(settings, repository, version, step))
             except Damaged as error:
                 raise damaged_in(parsed, error) from error
 
 
-def _own(repository: Repository, ref: Ref, version: VersionRecord) -> Iterator[str]:
+def _own(repository: Repository, name: str, version: VersionRecord) -> Iterator[str]:
     head = {
-        "artifact": str(ref.artifact), "version": f"v{version.version}",
+        "artifact": name, "version": f"v{version.version}",
         "digest": version.digest, "size": version.root.size, "entries": version.root.count,
     }  # fmt: skip
     yield json.dumps(head)[:-1] + ',\n "contents": ['
@@ -97,7 +96,7 @@ def checkout(settings: Settings, ref: str, directory: str) -> None:
                 export.run(root, directory)
             except Damaged as error:
                 raise damaged_in(parsed, error) from error
-    name = f"{parsed.artifact}:v{version.version}"
+    name = settings.named(parsed.artifact, version.version)
     settings.say(f"{export.written} files written, {export.kept} kept")
     settings.result(
         directory,
@@ -114,17 +113,27 @@ def verify(settings: Settings, ref: str, directory: str | None) -> None:
     parsed = settings.ref(ref)
     with settings.repository() as repository:
         version = repository.catalog.resolve(parsed)
-        name = f"{parsed.artifact}:v{version.version}"
+        name = settings.named(parsed.artifact, version.version)
         root, blobs = version.root.entry(), repository.blobs
         if directory is not None:
-            matching.verify(root, directory, blobs)
-            settings.result(f"{directory}: is {name}", {"version": name, "directory": directory})
+            unread = matching.verify(root, directory, blobs)
+            _say_unread(settings, unread)
+            document = {"version": name, "directory": directory, "references": unread}
+            settings.result(f"{directory}: is {name}", document)
             return
         with progress("reading", version.root.size, settings.verbosity < 0) as step:
-            found = list(checking.faults(root, blobs, step))
+            check = checking.Check(blobs, step)
+            found = list(check.faults(root))
     rows = [{"path": path_text(fault.path), "why": str(fault.error)} for fault in found]
     text = "\n".join(f"{row['path'] or '/'}\t{row['why']}" for row in rows)
     whole = f"{name}: {version.root.count} entries, {size_text(version.root.size)}"
-    settings.result(text or whole, {"version": name, "damaged": rows})
+    _say_unread(settings, check.references)
+    document = {"version": name, "damaged": rows, "references": check.references}
+    settings.result(text or whole, document)
     if found:
         raise Damaged(name, f"{len(found)} paths are damaged")
+
+
+def _say_unread(settings: Settings, references: int) -> None:
+    if references:
+        settings.say(f"references passed over, and not verified: {references}")

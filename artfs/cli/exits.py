@@ -8,6 +8,7 @@ from artfs.errors import (
     Damaged,
     InvalidValue,
     NotFound,
+    SourceRefused,
     Unreachable,
     UnsupportedFormat,
 )
@@ -21,6 +22,7 @@ _STATUS: tuple[tuple[type[ArtfsError], int], ...] = (
     (Damaged, DAMAGED),
     (UnsupportedFormat, FAILED),
     (Unreachable, UNREACHABLE),
+    (SourceRefused, UNREACHABLE),
     (ArtfsError, FAILED),
 )
 

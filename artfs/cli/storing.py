@@ -21,6 +21,7 @@ from artfs.repo.export import Export
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import resolve
+from artfs.repo.references import References
 from artfs.repo.referring import with_references
 from artfs.repo.repository import Repository
 from artfs.sources.base import Found
@@ -92,6 +93,7 @@ def put(
                 # A pack to share blobs with is gone; it is no longer known, so store them anew.
                 if last:
                     raise
+        source.say_unreadable(settings, repository.references)
         _report(settings, key, done)
 
 
@@ -115,6 +117,7 @@ class _Source:
         self._at = at
         self._exclude = exclude
         self._base = base
+        self._found: list[Found] = []
 
     def store(self, writer: PackWriter, settings: Settings) -> Entry:
         store_path = writer.repository.store.directory
@@ -133,9 +136,17 @@ class _Source:
         return root
 
     def _describe(self, uri: str, writer: PackWriter, settings: Settings) -> Sequence[Found]:
-        return writer.repository.references.describe(
+        found = writer.repository.references.describe(
             uri, checksum=self._checksum, max_objects=self._max_objects, project=settings.project
         )
+        self._found += found
+        return found
+
+    def say_unreadable(self, settings: Settings, references: References) -> None:
+        """Which references were stored for nobody to read, unless settings change."""
+        known = {one.reference.uri: one.reference for one in self._found if one.link is None}
+        if notice := references.unreadable(known.values()):
+            settings.say(f"{notice}; {notice.hint}" if notice.hint else str(notice))
 
 
 def _field(item: str) -> tuple[str, object]:
@@ -171,9 +182,9 @@ def _report(settings: Settings, key: ArtifactKey, done: Committed) -> None:
             f" {size_text(record.stored)} stored"
         )
     settings.result(
-        f"{key}:v{done.version}{note}",
+        settings.named(key, done.version) + note,
         {
-            "artifact": key.name, "version": f"v{done.version}", "changed": done.changed,
+            "artifact": settings.named(key), "version": f"v{done.version}", "changed": done.changed,
             "digest": record.digest, "size": record.root.size, "entries": record.root.count,
             "stored": record.stored if done.changed else 0,
         },
@@ -201,7 +212,7 @@ def get(settings: Settings, ref: str, directory: str | None, patterns: tuple[str
                 raise damaged_in(parsed, error) from error
         if patterns and not export.written + export.kept:
             raise NotFound(f"{parsed} {' '.join(patterns)}", "no path matches")
-    name = f"{parsed.artifact}:v{version.version}"
+    name = settings.named(parsed.artifact, version.version)
     settings.say(f"{export.written} files written, {export.kept} kept")
     for left in export.skipped:
         settings.say(f"left out {path_text(left)}: a reference that nobody can read")

@@ -30,34 +30,40 @@ class Fault(msgspec.Struct, frozen=True):
     error: ArtfsError
 
 
-def faults(root: Entry, blobs: Blobs, progress: Progress) -> Iterator[Fault]:
-    """All that is wrong with a version: content or directories that are gone or damaged, and
-    digests that are not those of what is there. References are not followed.
+class Check:
+    """Reads versions. `references`: how many were met, which are not followed."""
 
-    Raises `Unreachable`.
-    """
-    yield from _directory(root, b"", blobs, progress)
+    def __init__(self, blobs: Blobs, progress: Progress) -> None:
+        self.references = 0
+        self._blobs = blobs
+        self._progress = progress
 
+    def faults(self, directory: Entry, path: bytes = b"") -> Iterator[Fault]:
+        """All that is wrong with a version, or with a directory of it: content or directories that
+        are gone or damaged, and digests that are not those of what is there.
 
-def _directory(directory: Entry, path: bytes, blobs: Blobs, progress: Progress) -> Iterator[Fault]:
-    again = DirBuilder(_unstored)
-    try:
-        for entry in children(directory, blobs):
-            inner = path + b"/" + entry.name if path else entry.name
-            again.push(entry)
-            if entry.is_dir:
-                yield from _directory(entry, inner, blobs, progress)
-                continue
-            if entry.kind == Kind.FILE:
-                yield from _file(entry, inner, blobs)
-            progress(entry.size, 1)
-        found = again.root()
-    except (Damaged, ObjectNotFound) as error:
-        yield Fault(path, error)
-        return
-    said = (directory.digest, directory.size, directory.count)
-    if said != (found.digest, found.size, found.count):
-        yield Fault(path, Damaged(_shown(path), "its digest or size is not that of what is in it"))
+        Raises `Unreachable`.
+        """
+        again = DirBuilder(_unstored)
+        try:
+            for entry in children(directory, self._blobs):
+                inner = path + b"/" + entry.name if path else entry.name
+                again.push(entry)
+                if entry.is_dir:
+                    yield from self.faults(entry, inner)
+                    continue
+                if entry.kind == Kind.FILE:
+                    yield from _file(entry, inner, self._blobs)
+                self.references += entry.kind == Kind.REFERENCE
+                self._progress(entry.size, 1)
+            found = again.root()
+        except (Damaged, ObjectNotFound) as error:
+            yield Fault(path, error)
+            return
+        said = (directory.digest, directory.size, directory.count)
+        if said != (found.digest, found.size, found.count):
+            why = "its digest or size is not that of what is in it"
+            yield Fault(path, Damaged(_shown(path), why))
 
 
 def _file(entry: Entry, path: bytes, blobs: Blobs) -> Iterator[Fault]:

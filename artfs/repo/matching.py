@@ -64,27 +64,29 @@ def _remove(path: bytes, is_dir: bool) -> None:
     shutil.rmtree(path)
 
 
-def verify(root: Entry, target: str, blobs: Blobs) -> None:
+def verify(root: Entry, target: str, blobs: Blobs) -> int:
     """Prove that a directory has the paths and contents of a version, by reading all of it.
 
     Modification times and permission bits other than the owner's execute bit may differ;
-    references are passed over. Raises `VerificationFailed` naming the first difference.
+    references are passed over. Returns how many of these there are. Raises `VerificationFailed`
+    naming the first difference.
     """
     path = os.fsencode(target)
     if not os.path.isdir(path):
         raise VerificationFailed(target, "is not a directory")
     try:
-        _verify(root, path, blobs)
+        return _verify(root, path, blobs)
     except OSError as error:
         name = os.fsdecode(error.filename or target)
         raise VerificationFailed(name, os.strerror(error.errno or 0)) from error
 
 
-def _verify(directory: Entry, path: bytes, blobs: Blobs) -> None:
-    local = set(os.listdir(path))
+def _verify(directory: Entry, path: bytes, blobs: Blobs) -> int:
+    local, references = set(os.listdir(path)), 0
     for entry in children(directory, blobs):
         if entry.kind == Kind.REFERENCE:
             local.discard(entry.name)
+            references += 1
             continue
         target = path + b"/" + entry.name
         if entry.name not in local:
@@ -94,9 +96,10 @@ def _verify(directory: Entry, path: bytes, blobs: Blobs) -> None:
         if why:
             raise VerificationFailed(os.fsdecode(target), why)
         if entry.is_dir:
-            _verify(entry, target, blobs)
+            references += _verify(entry, target, blobs)
     if local:
         raise VerificationFailed(os.fsdecode(path + b"/" + min(local)), "is not in the version")
+    return references
 
 
 def _difference(entry: Entry, target: bytes, blobs: Blobs) -> str:

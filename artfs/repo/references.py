@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from blake3 import blake3
 
-from artfs.errors import NotFound, Refused, Unreachable, Unsupported
+from artfs.errors import (
+    ArtfsError,
+    NotFound,
+    Refused,
+    SourceRefused,
+    Unreachable,
+    Unsupported,
+)
 from artfs.format import digest as digests
 from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.blobs import Blobs
@@ -93,18 +100,37 @@ class References:
         """What an entry records. Raises `Unsupported` if its scheme cannot be read."""
         return self._readable(entry)[0]
 
+    def unreadable(self, references: Iterable[Reference]) -> ArtfsError | None:
+        """What to say of those that nobody with these settings will read, as far as that is known
+        without asking sources: the first, why, and how many more. None if there are none."""
+        found: list[ArtfsError] = []
+        for reference in references:
+            try:
+                self._source_of(reference).require_allowed(reference)
+            except (Unsupported, SourceRefused) as error:
+                found.append(error)
+        if not found:
+            return None
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        first = found[0]
+        what = f"recorded, but not readable: {first.what}{more}"
+        return ArtfsError(what, first.why, first.hint)
+
     def shown(self, entry: Entry) -> str:
         """The URI of an entry for messages. Raises `Damaged`."""
         return shown(reference_of(entry).uri)
 
     def _readable(self, entry: Entry) -> tuple[Reference, Source]:
         reference = reference_of(entry)
+        return reference, self._source_of(reference)
+
+    def _source_of(self, reference: Reference) -> Source:
         source = self._source(reference.scheme)
         if source is None:
             raise Unsupported(
                 shown(reference.uri), f"nothing is known of '{reference.scheme}:' but the name"
             )
-        return reference, source
+        return source
 
     def size(self, entry: Entry) -> int:
         """The bytes of an entry, asked for where they were not recorded.

@@ -50,6 +50,10 @@ class Source(Protocol):
         """
         ...
 
+    def require_allowed(self, reference: Reference) -> None:
+        """Raises `SourceRefused` for what `read` refuses without asking the source."""
+        ...
+
     def read(self, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
         """The bytes [start, end) of a source, in pieces; fewer where it is shorter. `ENDLESS` is
         an end behind that of any; an empty range only proves that the source is as it was.

@@ -88,6 +88,9 @@ class HttpSource:
                 raise SourceRefused(shown(uri), f"the server answers {status}")
             return None
 
+    def require_allowed(self, reference: Reference) -> None:
+        """See `Source`; where a host is, is known when it is connected to."""
+
     def read(self, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
         """See `Source`. Each request says what state of the object it wants, and each answer is
         compared with it: servers may overlook the former."""

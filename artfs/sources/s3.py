@@ -94,6 +94,9 @@ class S3Source:
             raise NotFound(shown(uri), "there is no such object, and none below it")
         return found
 
+    def require_allowed(self, reference: Reference) -> None:
+        """See `Source`; the server decides."""
+
     def read(self, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
         """See `Source`."""
         bucket, key, given = _parsed(reference.uri)

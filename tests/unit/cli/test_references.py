@@ -17,6 +17,9 @@ def test_put_and_get(run: Run, web: WebServer, source: Path, tmp_path: Path) -> 
     run("init")
     done = run("put", "refs", source, first, second, "tracker://run/7", "--at", "in")
     assert done.stdout == b"refs:v0\n"
+    assert done.stderr.splitlines()[0] == (
+        "recorded, but not readable: tracker://run/7: nothing is known of 'tracker:' but the name"
+    )
     assert run("put", "refs", source, first, second, "tracker://run/7", "--at", "in").text == (
         "refs:v0 (unchanged)\n"
     )
@@ -31,14 +34,17 @@ def test_put_and_get(run: Run, web: WebServer, source: Path, tmp_path: Path) -> 
     assert (tmp_path / "out/in/a.txt").exists()
     assert not (tmp_path / "out/in/7").exists()
     run("checkout", "refs", tmp_path / "out")
-    run("verify", "refs", tmp_path / "out")
+    unread = "references passed over, and not verified: 3\n"
+    assert run("verify", "refs", tmp_path / "out").stderr == unread
+    assert run("verify", "refs").stderr == unread
+    assert run("--json", "verify", "refs").document["references"] == 3
 
 
 def test_a_changed_source(run: Run, web: WebServer, tmp_path: Path) -> None:
     run("init")
     run("put", "refs", web.write("f", b"old"))
     web.write("f", b"new", 1_700_000_001)
-    for command in (["get", "refs", tmp_path / "out"], ["cat", "refs", "f"]):
+    for command in (["get", "refs", tmp_path / "out"], ["cat", "refs", "f"]):  # 1, not 6
         done = run(*command, status=1)
         assert "/f: has changed since it was recorded" in done.stderr
         assert done.stdout == b""
@@ -51,11 +57,18 @@ def test_files_artifacts_and_options(
     run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("init")
-    run("put", "refs", source.as_uri())
-    done = run("get", "refs", tmp_path / "out", status=1)
+    done = run("put", "refs", source.as_uri())
+    (notice,) = [line for line in done.stderr.splitlines() if "not readable" in line]
+    assert notice == (
+        f"recorded, but not readable: {(source / 'a.txt').as_uri()}, and 1 more: is not below a"
+        " directory that references may read; name the directory in reference_dirs of config.toml,"
+        " or in ARTFS_REFERENCE_DIRS"
+    )
+    done = run("get", "refs", tmp_path / "out", status=6)
     assert "not below a directory that references may read" in done.stderr
     assert "reference_dirs" in done.stderr
     monkeypatch.setenv("ARTFS_REFERENCE_DIRS", f"{tmp_path / 'other'}:{source}")
+    assert "not readable" not in run("put", "refs", source.as_uri()).stderr
     run("get", "refs", tmp_path / "out")
     assert (tmp_path / "out/a.txt").read_bytes() == (source / "a.txt").read_bytes()
     run("put", "more", "artfs://refs:latest")
@@ -91,7 +104,8 @@ def test_what_cannot_be(run: Run, web: WebServer, source: Path) -> None:
         ([uri, uri], 2, "comes from two of the paths given"),
         ([f"{web.url}/nothing"], 3, "no such object"),
         (["tracker://"], 2, "makes no path of ''"),
-        ([f"{web.url}/metadata"], 1, "metadata service"),
+        ([f"{web.url}/metadata"], 6, "metadata service"),
+        ([f"{web.url}/closed"], 6, "the server answers 403"),
     ):
         done = run("put", "refs", *arguments, status=status)
         assert why in done.stderr

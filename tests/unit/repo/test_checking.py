@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from artfs.format import keys
-from artfs.repo.checking import faults
+from artfs.repo.checking import Check
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import resolve
 from artfs.repo.repository import Repository
@@ -44,7 +44,7 @@ def found(store: MemoryStore, tmp_path: Path) -> dict[bytes, str]:
         root = repository.catalog.version(KEY, 0).root.entry()
         rows = {
             fault.path: str(fault.error)
-            for fault in faults(root, repository.blobs, lambda *done: seen.append(done))
+            for fault in Check(repository.blobs, lambda *done: seen.append(done)).faults(root)
         }
     if not rows:
         assert (sum(size for size, _ in seen), len(seen)) == (root.size, 305)

@@ -21,6 +21,7 @@ from artfs.errors import (
     NotFound,
     SourceChanged,
     SourceRefused,
+    UnreadableReference,
     Unsupported,
 )
 from artfs.repo.repository import Repository
@@ -146,8 +147,11 @@ def test_without_a_checksum(web: WebServer) -> None:
 
 def test_unknown_schemes(work: Path) -> None:
     artifact = wandb.Artifact("refs", type="dataset")
-    artifact.add_reference("tracker://run/7")
-    (entry,) = artifact.add_reference("tracker://run/", name="other")
+    with pytest.warns(UnreadableReference, match="tracker://run/7: nothing is known") as warned:
+        artifact.add_reference("tracker://run/7")
+    assert warned[0].filename == __file__
+    with pytest.warns(UnreadableReference):
+        (entry,) = artifact.add_reference("tracker://run/", name="other")
     assert (entry.path, entry.size, entry.ref) == ("other", None, "tracker://run/")
     artifact.add_file("model.h5")
     artifact.save()
@@ -183,7 +187,8 @@ def test_wandb_s_manifest(web: WebServer, bucket: str) -> None:
     artifact.add_reference(http)
     (in_s3,) = artifact.add_reference(s3)
     artifact.add_reference(first.get_path("a"))
-    artifact.add_reference("tracker://run/7")
+    with pytest.warns(UnreadableReference):
+        artifact.add_reference("tracker://run/7")
     artifact.save()
     found = artifact.manifest.to_manifest_json()["contents"]
     etag = in_s3.extra["etag"]
