@@ -253,7 +253,10 @@ def test_a_terminal_interrupts_the_command_once() -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(
         # exec: else dash, where it is the shell, gets the signal too and exits as interrupted.
-        ["script", "-qec", f"exec {quoted}", "/dev/null"], stdin=pipe, stdout=pipe, text=True
+        ["script", "-qec", f"exec {quoted}", "/dev/null"],
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
