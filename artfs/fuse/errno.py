@@ -82,11 +82,23 @@ def errno_of(error: Exception) -> int:
 
 def handler(fn: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """A handler from which only `FUSEError` comes; cancellation passes, as it must."""
+    return _handling(fn, reads=False)
 
+
+def reading_handler(
+    fn: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The same for one that changes nothing, and may be cancelled once the mount is gone."""
+    return _handling(fn, reads=True)
+
+
+def _handling(
+    fn: Callable[P, Coroutine[Any, Any, T]], *, reads: bool
+) -> Callable[P, Coroutine[Any, Any, T]]:
     @functools.wraps(fn)
     async def handle(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await passing_on(fn(*args, **kwargs))
+            return await passing_on(fn(*args, **kwargs), reads=reads)
         except pyfuse3.FUSEError:
             raise
         except Exception as error:

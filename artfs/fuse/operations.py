@@ -24,7 +24,7 @@ from pyfuse3 import (
 )
 
 from artfs.aio.generations import Generations
-from artfs.fuse.errno import handler
+from artfs.fuse.errno import handler, reading_handler
 from artfs.vfs.tree import Attrs, Caller, Change, DirEntry, FsStats, Opened, Tree
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Operations(pyfuse3.Operations):
         attrs, opened = await self._tree.create(parent_inode, name, mode, flags, _caller(ctx))
         return _opened(opened), _entry(attrs)
 
-    @handler
+    @reading_handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
         # pyfuse3 takes any buffer, whatever its annotation says.
         return cast("bytes", await self._tree.read(fh, off, size))

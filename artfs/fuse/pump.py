@@ -13,6 +13,9 @@ less processor time in all. Who lists a directory and looks at each name pauses 
 that follow each other at once: so a few polls may be in vain before it is given up, and a pause of
 a millisecond does without the scheduler. A mount that nobody uses polls nothing.
 
+When the mount is gone, nobody waits for what is being read: then such handlers are cancelled, which
+pyfuse3 would wait for, as long as a store that hangs is waited for.
+
 Uses what `pyfuse3.asyncio` uses: pyfuse3 takes everything it needs of trio from its global `trio`.
 """
 
@@ -47,6 +50,12 @@ class Baton:
     def __init__(self) -> None:
         #: Handlers that wait for something: their answers come by way of the scheduler.
         self.pending = 0
+        #: Of each task that reads from the session; and those whose handlers wait, and only read.
+        self.scopes: dict[trio.lowlevel.Task, trio.CancelScope] = {}
+        self.reading: set[trio.CancelScope] = set()
+        #: Whether all handlers only read.
+        self.read_only = False
+        self.is_over = False
         self._held = False
         self._waiting: deque[trio.lowlevel.Task] = deque()
 
@@ -72,12 +81,19 @@ class Baton:
             self._held = True
             trio.lowlevel.reschedule(self._waiting.popleft())
 
+    def finish(self) -> None:
+        """The mount is gone, or about to go."""
+        self.is_over = True
+        for scope in self.reading:
+            scope.cancel()
+
 
 class _Nursery:
     """pyfuse3's nursery: each task that ends passes the baton on."""
 
-    def __init__(self, baton: Baton) -> None:
+    def __init__(self, baton: Baton, is_gone: Callable[[], bool]) -> None:
         self._baton = baton
+        self._is_gone = is_gone
         self._manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
@@ -93,10 +109,15 @@ class _Nursery:
         self._nursery.start_soon(self._run, fn, args, name=name)
 
     async def _run(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+        task = trio.lowlevel.current_task()
         try:
-            await fn(*args)
+            with trio.CancelScope() as self._baton.scopes[task]:
+                await fn(*args)
         finally:
+            del self._baton.scopes[task]
             self._baton.pass_on()
+            if self._is_gone():
+                self._baton.finish()
 
 
 class LowLevel:
@@ -113,6 +134,10 @@ class LowLevel:
         self._row = 0
         #: How often more to poll.
         self._hopes = 0
+
+    def is_gone(self) -> bool:
+        """Whether the kernel has ended the session; then it sends no requests."""
+        return self._poll is not None and any(e & select.POLLERR for _, e in self._poll.poll(0))
 
     async def wait_readable(self, fd: int) -> None:
         if self._poll is None:
@@ -154,21 +179,28 @@ class _Trio:
         return self._baton
 
     def open_nursery(self) -> _Nursery:
-        return _Nursery(self._baton)
+        return _Nursery(self._baton, self.lowlevel.is_gone)
 
 
 _baton = Baton()
 
 
-def install(idle: Callable[[], None]) -> None:
+def install(idle: Callable[[], None], *, read_only: bool) -> None:
     """Make pyfuse3 wait this way; before `pyfuse3.main`. Where programs ask so much that they are
-    awaited by polling, `idle` is called first."""
+    awaited by polling, `idle` is called first. `read_only`: no handler changes anything."""
+    _baton.read_only = read_only
     pyfuse3.trio = _Trio(_baton, idle)  # type: ignore[attr-defined]  # as pyfuse3.asyncio.enable does
 
 
+def finish() -> None:
+    """The session is over: have it wait for no handler that only reads."""
+    _baton.finish()
+
+
 @types.coroutine
-def passing_on(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await a coroutine; let another task read requests if it has to wait."""
+def passing_on(steps: Coroutine[Any, Any, T], *, reads: bool = False) -> Generator[Any, Any, T]:
+    """Await a coroutine; let another task read requests if it has to wait. If it only `reads`, it
+    is cancelled when the session is over."""
     try:
         trap = steps.send(None)
     except StopIteration as end:
@@ -176,6 +208,13 @@ def passing_on(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         return result
     _baton.pass_on()
     _baton.pending += 1
+    scope = None
+    if reads or _baton.read_only:
+        scope = _baton.scopes.get(trio.lowlevel.current_task())
+    if scope is not None:
+        _baton.reading.add(scope)
+        if _baton.is_over:
+            scope.cancel()
     try:
         while True:
             try:
@@ -189,3 +228,5 @@ def passing_on(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
                 return result
     finally:
         _baton.pending -= 1
+        if scope is not None:
+            _baton.reading.discard(scope)

@@ -94,7 +94,7 @@ class Session:
                 nursery.start_soon(self._watch_owner, self._owner_fd)
             # Long-lived objects need not be looked at by every collection.
             gc.freeze()
-            pump.install(self._operations.idle)
+            pump.install(self._operations.idle, read_only=not self._tree.writable)
             on_ready()
             await pyfuse3.main()
             self._crashed = False
@@ -139,6 +139,7 @@ class Session:
             # libfuse crashes: before the draft is committed, kept or discarded.
             if self._crashed:
                 pyfuse3.terminate()
+                pump.finish()
 
 
 async def write_back(mountpoint: Path) -> None:

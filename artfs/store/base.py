@@ -40,7 +40,8 @@ class ObjectReader(ABC):
     def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
         """The bytes that `read` would return, handed to `write` piece by piece as they come.
 
-        Raises as `read`, after which some may have been handed over, and what `write` raises.
+        Raises as `read`, after which some may have been handed over, and what `write` raises, which
+        ends it at once. `write` may be given nothing, b"", before the store is asked again.
         """
         write(self.read(offset, length))
 

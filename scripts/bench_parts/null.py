@@ -134,7 +134,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         null.show(os.fsencode(sys.argv[2]))
     gc.freeze()
-    pump.install(lambda: None)
+    pump.install(lambda: None, read_only=False)
     options = {*pyfuse3.default_options, "fsname=null", "default_permissions"}
     pyfuse3.init(null, sys.argv[1], options)
     try:

@@ -6,14 +6,17 @@ import contextlib
 import json
 import os
 import random
+import signal
+import subprocess
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import artfs as api
 from tests.support.faultproxy import Fault, FaultProxy
-from tests.support.mounts import artfs, kill, mounted
+from tests.support.mounts import artfs, kill, mounted, wait_for
 
 pytestmark = pytest.mark.fuse
 
@@ -141,6 +144,39 @@ def test_the_mount_answers_while_fetching_hangs(stored: FaultProxy, tmp_path: Pa
         for reader in readers:
             reader.join(60)
         assert sorted(found) == sorted(BIG[at : at + 10] for at in range(0, 3 << 20, 3 << 15))
+
+
+@pytest.mark.parametrize("command", ["mount", "draft"])
+def test_a_mount_that_is_gone_waits_for_no_fetch(
+    stored: FaultProxy, tmp_path: Path, command: Literal["mount", "draft"]
+) -> None:
+    """A reader is killed while its fetch hangs. The daemon would have patience for a minute."""
+    with mounted(command, "data", at=tmp_path / "mnt") as mount:
+        assert "big" in os.listdir(mount.path)
+        stored.reset()
+        stored.fail(Fault("hang", holds="/packs/"))
+        with subprocess.Popen(["cat", mount.path / "big"], stdout=subprocess.DEVNULL) as reader:
+            wait_for(lambda: of_packs(stored), what="the request")
+            reader.kill()
+        mount.umount()
+        wait_for(lambda: not mount.daemons, what="end of the daemon")
+        stored.heal()
+
+
+def test_a_mount_that_is_told_to_end_waits_for_no_fetch(stored: FaultProxy, tmp_path: Path) -> None:
+    """Nor do those who wait for it."""
+    with mounted("mount", "data", at=tmp_path / "mnt") as mount:
+        assert "big" in os.listdir(mount.path)
+        stored.reset()
+        stored.fail(Fault("hang", holds="/packs/"))
+        with subprocess.Popen(["cat", mount.path / "big"], stderr=subprocess.PIPE) as reader:
+            wait_for(lambda: of_packs(stored), what="the request")
+            for daemon in mount.daemons:
+                os.kill(daemon, signal.SIGTERM)
+            wait_for(lambda: not mount.daemons, what="end of the daemon")
+            _, said = reader.communicate(timeout=10)
+        assert reader.returncode == 1, said
+        stored.heal()
 
 
 def test_a_first_byte_takes_few_requests(stored: FaultProxy, tmp_path: Path) -> None:

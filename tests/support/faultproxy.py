@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Literal
 from urllib.parse import unquote
 
-What = Literal["refuse", "hang", "status", "cut answer", "cut body"]
+What = Literal["refuse", "hang", "hang body", "status", "cut answer", "cut body"]
 _PIECE = 256 << 10
 _HEAD_MAX = 64 << 10
 
@@ -49,6 +49,7 @@ class Fault:
 
     refuse      the connection is reset, and the server never sees the request
     hang        nothing happens until the client gives up, or the proxy is told to `release`
+    hang body   the same after `after` bytes of the answer's body
     status      the proxy answers with `status`, and `code` as S3's error code
     cut answer  the server does it, and the connection is reset instead of an answer
     cut body    the answer breaks off after `after` bytes of its body
@@ -157,6 +158,10 @@ class FaultProxy:
         with self._lock:
             return self._bytes["down"]
 
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._tasks)
+
     def reset(self) -> None:
         """Begin to count anew."""
         with self._lock:
@@ -171,7 +176,7 @@ class FaultProxy:
                     self._faults[i] = (fault, times - 1)
                     if times == 1:
                         del self._faults[i]
-                    if fault.what == "hang":
+                    if fault.what in ("hang", "hang body"):
                         self._released.clear()
                     return fault
         return None
@@ -281,16 +286,21 @@ class _Connection:
             raise _Cut
         await self._travel(1)
         self._writer.write(head)
-        left = fault.after if fault is not None and fault.what == "cut body" else None
+        left = fault.after if fault is not None and fault.what.endswith("body") else None
         if request.method != "HEAD" and _status(head) not in (204, 304):
             async for piece in _body(self._server[0], _headers(head)):
                 self._proxy._count("down", len(piece))
-                self._writer.write(piece if left is None else piece[:left])
-                if left is not None:
-                    left -= len(piece)
-                    if left <= 0:
-                        await self._writer.drain()
+                if left is not None and left < len(piece):
+                    self._writer.write(piece[:left])
+                    await self._writer.drain()
+                    if fault is not None and fault.what == "cut body":
                         raise ConnectionError
+                    await self._proxy._released.wait()
+                    self._writer.write(piece[left:])
+                    left = None
+                else:
+                    self._writer.write(piece)
+                    left = None if left is None else left - len(piece)
                 await self._writer.drain()
         await self._writer.drain()
 

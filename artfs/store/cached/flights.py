@@ -2,6 +2,9 @@
 
 Works for any number of readers; threads of its own carry the requests, come when there is something
 to do and go when there is not. Thread-safe; nothing here waits for a request.
+
+A request is dropped when all have given up who waited for it: its place is free from then on. Its
+thread ends it as soon as the next bytes come, or with the time-out if none do, and asks no more.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Source(Protocol):
 
     def bring(self, flight: Flight) -> None:
         """Fetch blocks and keep them; may say how far it is by `Flights.advance`. Raises
-        `ArtfsError`."""
+        `ArtfsError`, and anything once the flight is `dropped`."""
 
     def landed(self, flight: Flight) -> None:
         """A flight is over, however it ended."""
@@ -38,17 +41,24 @@ class Source(Protocol):
 
 class Arrival(Future[None]):
     """Done when all blocks of one read are here; failed if one of them cannot be had. Whoever does
-    not want it any more cancels it."""
+    not want it any more cancels it, which calls `given_up`."""
 
-    def __init__(self) -> None:
+    def __init__(self, given_up: Callable[[], None]) -> None:
         super().__init__()
         self.missing = 0
+        self._given_up = given_up
+
+    def cancel(self) -> bool:
+        is_cancelled = super().cancel()
+        if is_cancelled:
+            self._given_up()
+        return is_cancelled
 
 
 class Flight:
     """Blocks [first, stop) that are fetched by one request."""
 
-    __slots__ = ("_waiting", "first", "priority", "source", "started", "stop")
+    __slots__ = ("_served", "_waiting", "dropped", "first", "priority", "source", "started", "stop")
 
     def __init__(self, source: Source, first: int, stop: int, priority: int) -> None:
         self.source = source
@@ -56,11 +66,17 @@ class Flight:
         self.stop = stop
         self.priority = priority
         self.started = False
+        self.dropped = False
+        self._served = False
         self._waiting: list[tuple[int, Arrival]] = []
 
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for it, or nobody ever did."""
-        return self.priority == AHEAD or not all(a.cancelled() for _, a in self._waiting)
+        """Whether anybody still waits for it, got some of it, or nobody ever waited."""
+        return self.priority == AHEAD or self._served or self.is_awaited()
+
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for what has not come yet."""
+        return not all(arrival.done() for _, arrival in self._waiting)
 
     def join(self, arrival: Arrival, stop: int) -> None:
         """Have an arrival wait for the blocks before `stop`."""
@@ -73,6 +89,7 @@ class Flight:
         for needed, arrival in self._waiting:
             if needed <= stop and arrival.missing:  # else another of its flights has failed
                 arrival.missing -= 1
+                self._served |= not arrival.done()
                 if not arrival.missing:
                     done.append(arrival)
         self._waiting = [item for item in self._waiting if item[0] > stop]
@@ -101,6 +118,7 @@ class Flights:
         self._queue: list[tuple[int, int, Flight]] = []
         self._order = itertools.count()
         self._running: dict[Source, int] = {}
+        self._under_way: set[Flight] = set()
         self._ahead = 0
         self._ahead_bytes = 0
         self._threads = 0
@@ -147,7 +165,8 @@ class Flights:
                 flight.source.bring(flight)
             except BaseException as error:
                 failure = error
-            self._finish(flight, failure)
+            if not self._finish(flight, failure):
+                return
             del flight
 
     def _next(self) -> Flight | None:
@@ -192,6 +211,7 @@ class Flights:
             heapq.heappush(self._queue, item)
         if found is not None:
             found.started = True
+            self._under_way.add(found)
             self._running[found.source] = self._running.get(found.source, 0) + 1
             if found.priority == AHEAD:
                 self._ahead += 1
@@ -203,20 +223,42 @@ class Flights:
             return False
         return flight.priority == URGENT or self._ahead < max(1, self._limit - _RESERVED)
 
-    def _finish(self, flight: Flight, failure: BaseException | None) -> None:
+    def _finish(self, flight: Flight, failure: BaseException | None) -> bool:
+        """A flight is over; whether its thread is to go on."""
         with self.lock:
-            left = self._running[flight.source] - 1
-            if left:
-                self._running[flight.source] = left
-            else:
-                del self._running[flight.source]
-            # `hurry` leaves a flight that has begun as it is, so this is what `_pick` counted.
-            self._ahead -= flight.priority == AHEAD
-            flight.source.landed(flight)
+            if flight.dropped:
+                return False
+            self._free(flight)
             done = flight.reached(flight.stop) if failure is None else flight.failed()
             if self._queue:
                 self._wake()
         _tell(done, failure)
+        return True
+
+    def _free(self, flight: Flight) -> None:
+        """Its place is free."""
+        self._under_way.remove(flight)
+        left = self._running[flight.source] - 1
+        if left:
+            self._running[flight.source] = left
+        else:
+            del self._running[flight.source]
+        # `hurry` leaves a flight that has begun as it is, so this is what `_pick` counted.
+        self._ahead -= flight.priority == AHEAD
+        flight.source.landed(flight)
+
+    def drop_unwanted(self) -> None:
+        """Somebody has given up: drop what nobody wants any more."""
+        with self.lock:
+            for flight in [f for f in self._under_way if not f.is_wanted()]:
+                self._drop(flight)
+
+    def _drop(self, flight: Flight) -> None:
+        flight.dropped = True
+        self._free(flight)
+        self._threads -= 1
+        if self._queue:
+            self._call_thread()
 
     def advance(self, flight: Flight, stop: int) -> None:
         """Blocks of a flight that is under way are here, those before `stop`."""
@@ -228,6 +270,8 @@ class Flights:
         """Forget what is ahead of need. Threads end by themselves."""
         with self.lock:
             self._closed = True
+            for flight in [f for f in self._under_way if not f.is_awaited()]:
+                self._drop(flight)
             urgent = [item for item in self._queue if item[2].priority == URGENT]
             for _, _, flight in self._queue:
                 if flight.priority == AHEAD and not flight.started:

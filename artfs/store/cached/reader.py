@@ -220,7 +220,7 @@ class CachedReader(ObjectReader):
             # The read that follows counts as a hit.
             self._shared.counter.add(misses=1)
             self._shared.counter.hits -= 1
-            arrival = Arrival()
+            arrival = Arrival(self._shared.flights.drop_unwanted)
             if any(number not in self._flying for number in wanted):
                 self._begin(first, stop)
             # Of each flight, the last block that is wanted.
@@ -376,7 +376,7 @@ class CachedReader(ObjectReader):
                 log.info("cache: %s: %s", self._key, error)
                 self._shared.room.failed()
         parts: list[bytes] = []
-        self._request(first, stop, parts.append)
+        self._request(flight, parts.append)
         self._shared.memory.put(self._key, first, b"".join(parts))
 
     def _fill(self, kept: _Kept, flight: Flight) -> bool:
@@ -393,7 +393,7 @@ class CachedReader(ObjectReader):
                 told = at // BLOCK
                 self._shared.flights.advance(flight, told)
 
-        self._request(flight.first, flight.stop, write)
+        self._request(flight, write)
         return self._filled(kept, told, -(-at // BLOCK))
 
     def _filled(self, kept: _Kept, first: int, stop: int) -> bool:
@@ -405,13 +405,17 @@ class CachedReader(ObjectReader):
             kept.mark(first, stop)
         return True
 
-    def _request(self, first: int, stop: int, write: Callable[[bytes], None]) -> None:
+    def _request(self, flight: Flight, write: Callable[[bytes], None]) -> None:
+        first, stop = flight.first, flight.stop
         begin, length, came = first * BLOCK, (stop - first) * BLOCK, 0
 
         def count(piece: bytes) -> None:
             nonlocal came
+            if flight.dropped:
+                raise _Dropped
             came += len(piece)
-            write(piece)
+            if piece:
+                write(piece)
 
         if self._inner is None:
             self._inner = self._shared.open(self._key)
@@ -422,6 +426,10 @@ class CachedReader(ObjectReader):
 
     def close(self) -> None:
         self._kept = None
+
+
+class _Dropped(Exception):
+    """Nobody wants any more what is being fetched."""
 
 
 def _blocks(offset: int, length: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,6 +56,14 @@ class Transfer:
         self.client = client
         self.location = location
         self._attempts = attempts
+        self._copying = threading.local()
+        client.meta.events.register("request-created.s3.GetObject", self._before_request)
+
+    def _before_request(self, **_: object) -> None:
+        """Called for each attempt, also those that botocore makes by itself."""
+        write = getattr(self._copying, "write", None)
+        if write is not None:
+            write(b"")
 
     def where(self, key: str) -> dict[str, Any]:  # keyword arguments of any client method
         """Bucket and name of an object. Raises `InvalidValue`."""
@@ -86,12 +95,13 @@ class Transfer:
         """
         parts: list[bytes] = []
         size = self.copy(key, offset, length, parts.append)
-        return parts[0] if len(parts) == 1 else b"".join(parts), size
+        return b"".join(filter(None, parts)), size
 
     def copy(self, key: str, offset: int, length: int, write: Callable[[bytes], object]) -> int:
-        """The same bytes, handed to `write` in pieces as they come; the object's size.
+        """The same bytes, handed to `write` in pieces as they come, and b"" before each request;
+        the object's size.
 
-        Raises as `read`, and what `write` raises.
+        Raises as `read`, and what `write` raises, after which nothing more is asked or sent.
         """
         where, got = self.where(key), 0
 
@@ -101,11 +111,13 @@ class Transfer:
             answer = self.client.get_object(**where, Range=span)
             if "ContentRange" not in answer:
                 raise Refused(self.location.url, "the server does not read ranges of objects")
-            while piece := _next_piece(answer["Body"]):
-                write(piece)
-                got += len(piece)
+            with _closed_if_broken(answer["Body"]) as body:
+                while piece := _next_piece(body):
+                    write(piece)
+                    got += len(piece)
             return int(answer["ContentRange"].rpartition("/")[2])
 
+        self._copying.write = write
         with translated(self.location, key):
             try:
                 return self.retrying(attempt)
@@ -113,6 +125,8 @@ class Transfer:
                 if status_of(error) != 416:
                     raise
                 return _size_in(error)  # the range begins at or after the end
+            finally:
+                del self._copying.write
 
     def info(self, key: str) -> ObjectInfo:
         """Size and time. By a GET of one byte: a HEAD's errors do not say why.
@@ -177,6 +191,16 @@ def _reading() -> Iterator[None]:
         yield
     except (FlexibleChecksumError, HTTPClientError, IncompleteReadError) as error:
         raise _Broken(error) from error
+
+
+@contextlib.contextmanager
+def _closed_if_broken(body: StreamingBody) -> Iterator[StreamingBody]:
+    """The body of an answer; what is left of it is not waited for, its connection is closed."""
+    try:
+        yield body
+    except BaseException:
+        body.close()
+        raise
 
 
 def _next_piece(body: StreamingBody) -> bytes:

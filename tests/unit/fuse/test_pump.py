@@ -181,3 +181,57 @@ def test_handlers_that_wait_are_counted() -> None:
         assert baton.pending == 0
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_only_reads_is_cancelled_when_the_session_is_over(
+    monkeypatch: pytest.MonkeyPatch, read_only: bool
+) -> None:
+    baton = Baton()
+    monkeypatch.setattr(pump, "_baton", baton)
+    baton.read_only = read_only
+    ended: list[bool] = []
+
+    async def main() -> None:
+        event = trio.Event()
+
+        async def handler(reads: bool) -> None:
+            try:
+                await pump.passing_on(event.wait(), reads=reads)
+            except trio.Cancelled:
+                ended.append(reads)
+                raise
+
+        async def ends() -> None:
+            """A loop that ends while others go on: the kernel has ended the session."""
+
+        is_gone = False
+        async with pump._Nursery(baton, lambda: is_gone) as nursery:
+            nursery.start_soon(handler, True)
+            nursery.start_soon(handler, False)
+            nursery.start_soon(ends)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not ended
+            is_gone = True
+            nursery.start_soon(ends)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sorted(ended) == ([False, True] if read_only else [True])
+            nursery.start_soon(handler, True)  # it has begun to wait too late
+            await trio.testing.wait_all_tasks_blocked()
+            assert ended.count(True) == 2
+            event.set()
+        assert not baton.scopes
+        assert not baton.reading
+
+    trio.run(main)
+
+
+def test_the_end_of_a_session_is_seen() -> None:
+    """Of /dev/fuse it is an error, as of a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    low_level = LowLevel(Baton(), lambda: None)
+    assert not low_level.is_gone()
+    os.close(reader)
+    trio.run(low_level.wait_readable, writer)
+    assert low_level.is_gone()
+    os.close(writer)

@@ -16,6 +16,7 @@ from artfs.errors import ObjectNotFound, Unreachable
 from artfs.store.base import ObjectReader
 from artfs.store.cached import counts
 from artfs.store.cached.blockfile import BLOCK, BlockFile
+from artfs.store.cached.flights import URGENT, Arrival, Flight
 from artfs.store.cached.overview import clean, overview
 from artfs.store.cached.store import CachedStore
 from tests.support.disks import MIB, filled, small_disk
@@ -309,6 +310,63 @@ def test_what_nobody_waits_for_any_more_is_not_fetched(far: RemoteStore, tmp_pat
     far.let_go.set()
     settled(store)
     assert [key for key, _, _ in far.ranges] == [KEY]
+
+
+def test_a_request_that_all_have_given_up_frees_its_place(far: RemoteStore, tmp_path: Path) -> None:
+    far.hanging = {KEY}
+    store = cached(far, tmp_path, requests=1)
+    reader = store.reader(KEY)
+    first, second = reader.fetch(0, 10), reader.fetch(BLOCK - 10, 10)
+    assert first is not None
+    assert second is not None
+    wait_for(lambda: far.ranges)
+    first.cancel()
+    other = store.reader(OTHER).fetch(0, 10)
+    assert other is not None
+    assert not other.done(), "the second one still waits"
+    second.cancel()
+    other.result(10)
+    assert far.most == 2
+    again = reader.fetch(0, 10)
+    assert again is not None
+    far.let_go.set()
+    again.result(10)
+    assert reader.read(0, BLOCK) == DATA[:BLOCK]
+    settled(store)
+    assert [key for key, _, _ in far.ranges] == [KEY, OTHER, KEY]
+
+
+def test_a_request_that_somebody_has_got_some_of_is_not_given_up() -> None:
+    class Nowhere:
+        def bring(self, flight: Flight) -> None: ...
+
+        def landed(self, flight: Flight) -> None: ...
+
+    flight = Flight(Nowhere(), 0, 40, URGENT)
+    served, gone = Arrival(lambda: None), Arrival(lambda: None)
+    flight.join(served, 1)
+    flight.join(gone, 40)
+    assert flight.reached(1) == [served]
+    gone.cancel()
+    assert flight.is_wanted()
+    assert not flight.is_awaited()
+
+
+def test_what_is_ahead_of_need_ends_when_the_store_is_closed(
+    far: RemoteStore, tmp_path: Path
+) -> None:
+    far.hanging = {KEY, OTHER}
+    store = cached(far, tmp_path)
+    store.reader(KEY).prefetch(0, 10)
+    arrival = store.reader(OTHER).fetch(0, 10)
+    assert arrival is not None
+    wait_for(lambda: len(far.ranges) == 2)
+    ahead, urgent = sorted(store._flights._under_way, key=lambda flight: -flight.priority)
+    store.close()
+    assert ahead.dropped
+    assert not urgent.dropped
+    far.let_go.set()
+    arrival.result(10)
 
 
 def test_an_object_that_hangs_does_not_hold_up_others(far: RemoteStore, tmp_path: Path) -> None:

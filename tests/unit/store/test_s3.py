@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,11 +25,13 @@ from artfs.errors import (
     Unreachable,
     Unsupported,
 )
+from artfs.store.cached.store import CachedStore
 from artfs.store.options import S3Options, StoreOptions
 from artfs.store.s3 import listing, series, writer
 from artfs.store.s3.location import Location
 from artfs.store.s3.store import S3Store
 from tests.support.faultproxy import Fault, FaultProxy
+from tests.support.mounts import wait_for
 from tests.support.s3server import BUCKET, S3Server
 
 BIG = hashlib.shake_256(b"parts").digest(2 * writer.PART + 1000)
@@ -123,6 +126,44 @@ def test_a_body_that_breaks_off_is_continued(s3_proxy: FaultProxy, store: S3Stor
     s3_proxy.fail(Fault("cut body", after=5), times=3)
     with pytest.raises(Unreachable):
         store.get("body")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "read_timeout"),
+    [
+        (Fault("hang"), 0.5),
+        (Fault("hang body", after=300_000), 0.5),
+        (Fault("hang body", after=300_000), 60.0),
+    ],
+    ids=["no answer", "no more", "more after all"],
+)
+def test_a_request_that_nobody_waits_for_ends(
+    s3_proxy: FaultProxy, tmp_path: Path, trouble: Fault, read_timeout: float
+) -> None:
+    """Its place is free at once; it is not made again, and its connection is closed."""
+    far = open_at(read_timeout=read_timeout)
+    data = hashlib.shake_256(b"body").digest(2 << 20)
+    for key in ("packs/a", "packs/b"):
+        far.put_if_absent(key, data)
+    store = CachedStore(far, tmp_path / "id", "packs/", lambda _: False, size=1 << 30, requests=1)
+    s3_proxy.reset()
+    s3_proxy.fail(trouble, times=1)
+    arrival = store.reader("packs/a").fetch(0, 2 << 20)
+    assert arrival is not None
+    wait_for(lambda: not s3_proxy.pending(), what="the request")
+    arrival.cancel()
+    assert store.reader("packs/b").read(0, 10) == data[:10]
+    if read_timeout == 60.0:
+        s3_proxy.heal()
+    wait_for(lambda: fetching() < 2, what="end of the thread")
+    s3_proxy.heal()
+    wait_for(lambda: s3_proxy.connections() == 1, what="end of the connection")
+    assert [r.target[-1] for r in s3_proxy.requests()] == ["a", "b"]
+    store.close()
+
+
+def fetching() -> int:
+    return sum(thread.name == "artfs-fetch" for thread in threading.enumerate())
 
 
 def test_own_write_is_known_again(s3_proxy: FaultProxy, store: S3Store) -> None:
