@@ -53,6 +53,9 @@ def decode(ref: BlobRef, stored: bytes) -> bytes:
     data = stored
     if ref.stored != ref.size:
         try:
+            # A frame that says how long it is gets that much memory, whatever the most is.
+            if zstandard.frame_content_size(stored) not in (-1, ref.size):
+                raise _damaged(ref, "it has another size")
             data = _codecs.decompress(stored, max_output_size=ref.size)
         except zstandard.ZstdError as error:
             raise _damaged(ref, str(error)) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import msgspec
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +112,26 @@ def test_a_blob_with_a_flipped_bit_is_damaged(data: bytes, at: int, repeated: bo
     for wrong in (b"", bytes(stored)[:-1], bytes(stored) + b"x"):
         with pytest.raises(Damaged):
             blob.decode(ref, wrong)
+
+
+def test_a_frame_that_grows_beyond_its_blob_is_not_unpacked() -> None:
+    stored = zstandard.ZstdCompressor().compress(bytes(64 << 20))
+    ref = BlobRef(of_bytes(b""), 64 << 10, b"p" * 16, 8, len(stored))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Damaged):
+            blob.decode(ref, stored)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.binary(max_size=9).map(lambda data: data * 1000))
+def test_a_frame_need_not_say_how_long_it_is(data: bytes) -> None:
+    stored = zstandard.ZstdCompressor(write_content_size=False).compress(data)
+    ref = BlobRef(of_bytes(data), len(data), b"p" * 16, 8, len(stored))
+    if ref.stored < ref.size:
+        assert blob.decode(ref, stored) == data
 
 
 def test_pack_indexes() -> None:
