@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -102,7 +103,13 @@ def end_draft(
             str(mountpoint), "its daemon is gone; the mount is cleared and the draft kept",
             f"artfs draft --resume {about['draft']} MNT goes on with it",
         ) from None  # fmt: skip
-    unmount(settings.state, mountpoint, COMMIT_PATIENCE)
+    try:
+        unmount(settings.state, mountpoint, COMMIT_PATIENCE)
+    except BaseException:
+        # It is in use, and so it stays: people go on working in it.
+        with contextlib.suppress(ArtfsError):
+            call(settings.state, mountpoint, {"do": "stop", "mode": "stay"})
+        raise
     if mode == "discard":
         settings.result("discarded", {"draft": about["draft"], "discarded": True})
         return

@@ -151,6 +151,28 @@ def test_keep_and_discard(base: Path, tmp_path: Path) -> None:
     assert (gone.returncode, gone.stderr.count("artfs:")) == (3, 1)
 
 
+@pytest.mark.parametrize("option", ["--discard", "--keep", "--on-conflict=ours"])
+def test_how_a_draft_is_to_end_is_said_of_the_unmount_that_is_asked_for(
+    base: Path, tmp_path: Path, option: str
+) -> None:
+    """And not of a later one, where that was refused: people go on to work in the draft."""
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
+        with (mount.path / "a").open("a"):
+            refused = artfs("umount", option, mount.path, check=False)
+        assert (refused.returncode, is_mounted(mount.path)) == (4, True)
+        (mount.path / "b").write_text("written since")
+        (base / "b").write_text("by another")
+        put(base)
+        subprocess.run(["fusermount3", "-u", mount.path], check=True)
+        wait_for(lambda: not mount.daemons, what="end of the daemon")
+    draft = only_draft()
+    assert draft["state"] == "kept"  # as there is a conflict
+    assert "changed on both sides: b" in draft["error"]
+    with mounted("draft", "--resume", draft["draft"], at=tmp_path / "mnt") as mount:
+        assert (mount.path / "b").read_text() == "written since"
+        assert mount.umount("--discard").stdout == "discarded\n"
+
+
 def test_what_is_no_change_makes_no_version(base: Path, mount: Mount) -> None:
     (mount.path / "a").touch()
     (mount.path / "b").chmod(0o600)

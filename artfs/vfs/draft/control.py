@@ -11,12 +11,15 @@ from typing import TypeAlias
 from artfs.errors import InvalidValue
 from artfs.vfs.draft.commit import CommitResult
 from artfs.vfs.draft.policy import check_policy
+from artfs.vfs.draft.state import Ending
 from artfs.vfs.draft.tree import DraftTree
 
 Fields: TypeAlias = dict[str, object]
 Handler: TypeAlias = Callable[[Fields], Awaitable[Fields]]
 
 _ENDINGS = ("commit", "keep", "discard")
+#: Takes back what was said: the mount stays.
+_STAY = "stay"
 
 
 def control_handlers(tree: DraftTree) -> dict[str, Handler]:
@@ -52,18 +55,18 @@ def control_handlers(tree: DraftTree) -> dict[str, Handler]:
         }
 
     async def stop(request: Fields) -> Fields:
-        """Says how the draft is to end; whoever asks unmounts it then. With 'commit', it is
-        committed now, while an error can still be told, and again after the unmount if more came.
+        """Says how the draft is to end; whoever asks unmounts it then, or if he cannot, takes it
+        back with 'stay'. With 'commit', it is committed now, while an error can still be told, and
+        again after the unmount if more came.
         """
         mode = str(request.get("mode", "commit"))
-        if mode not in _ENDINGS:
+        if mode not in (*_ENDINGS, _STAY):
             raise InvalidValue(f"mode '{mode}'", f"is none of {', '.join(_ENDINGS)}")
         answer: Fields = {"draft": tree.draft.record.id}
+        policy = _policy(request)
         if mode == "commit":
-            policy = _policy(request)
-            tree.on_conflict = policy or tree.on_conflict
-            answer |= _result(await tree.commit())
-        tree.ending = mode
+            answer |= _result(await tree.commit(on_conflict=policy))
+        tree.ending = Ending() if mode == _STAY else Ending(mode, policy)
         return answer
 
     return {"sync": sync, "status": status, "diff": status, "stop": stop}

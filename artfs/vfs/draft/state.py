@@ -40,6 +40,14 @@ _BALLAST = "ballast"
 _JOURNAL = "journal.sqlite"
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """What is to become of a draft that is unmounted: `mode` 'commit', by the policy
+    `on_conflict`, 'keep' or 'discard'; '' and None: as it was mounted."""
+
+    mode: str = ""
+    on_conflict: str | None = None
+
+
 class Draft:
     """A draft that this process holds the lock of. `close` releases it."""
 

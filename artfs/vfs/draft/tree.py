@@ -41,7 +41,7 @@ from artfs.vfs.draft.namespace import Namespace
 from artfs.vfs.draft.policy import REBASE
 from artfs.vfs.draft.records import COMMITTED, UNCHANGED
 from artfs.vfs.draft.space import Space
-from artfs.vfs.draft.state import Draft
+from artfs.vfs.draft.state import Draft, Ending
 from artfs.vfs.draft.status import DraftStatus, status_of
 from artfs.vfs.draft.threads import disk_errors, in_thread
 from artfs.vfs.errors import (
@@ -108,8 +108,8 @@ class DraftTree:
         self._checkpointing = False
         self._checkpoint_again = 0.0
         self._made_version = False
-        #: What `finish` is to do, if somebody has said so: 'commit', 'keep' or 'discard'.
-        self.ending = ""
+        #: What `finish` is to do, if somebody has said so.
+        self.ending = Ending()
         self._garbage.sweep_leftovers()
 
     # Transactions
@@ -418,20 +418,15 @@ class DraftTree:
     # Committing
 
     async def commit(
-        self, description: str | None = None, on_conflict: str | None = None
-    ) -> CommitResult:
-        """Make the draft's present state the artifact's next version, and go on over it.
-
-        Every write that returned before is in it. Where others made versions since the draft's
-        base, `on_conflict` says what to do, see `artfs.vfs.draft.rebasing`. Raises `Conflict`,
-        `NoSpace`, `Unreachable` and others; the draft is kept whatever happens.
-        """
-        return await self._commit(description, on_conflict)
-
-    async def _commit(
         self, description: str | None = None, on_conflict: str | None = None,
         is_mounted: bool = True,
     ) -> CommitResult:  # fmt: skip
+        """Make the draft's present state the artifact's next version, and go on over it.
+
+        Every write that returned before is in it. Where others made versions since the draft's
+        base, `on_conflict` says what to do, see `artfs.vfs.draft.policy`. Raises `Conflict`,
+        `NoSpace`, `Unreachable` and others; the draft is kept whatever happens.
+        """
         policy = on_conflict or self.on_conflict
         result = await self._committer.commit(description, policy, is_mounted)
         self._made_version = self._made_version or result.changed
@@ -448,7 +443,7 @@ class DraftTree:
         Without a mode, what `ending` or else `commit_on` says. A commit that fails leaves the draft
         to be resumed, with its error in draft.json, and raises.
         """
-        mode = mode or self.ending or ("commit" if "unmount" in self.commit_on else "keep")
+        mode = mode or self.ending.mode or ("commit" if "unmount" in self.commit_on else "keep")
         if mode == "discard":
             self._data.close_all()
             await in_thread(self.draft.discard)
@@ -457,7 +452,7 @@ class DraftTree:
             await self.close()
             return None
         try:
-            result = await self._commit(is_mounted=False)
+            result = await self.commit(on_conflict=self.ending.on_conflict, is_mounted=False)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.close()

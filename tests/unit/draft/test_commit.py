@@ -27,7 +27,7 @@ from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.control import control_handlers
 from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.records import list_drafts
-from artfs.vfs.draft.state import create_draft, open_draft
+from artfs.vfs.draft.state import Ending, create_draft, open_draft
 from artfs.vfs.draft.status import PathChange
 from artfs.vfs.draft.threads import in_thread
 from artfs.vfs.errors import FileSystemError, NoSpace
@@ -444,7 +444,7 @@ class TestEnd:
         self, tmp_path: Path, repository: Repository, option: str, ending: str
     ) -> None:
         fs = self.edited(tmp_path, repository, commit_on=option)
-        fs.tree.ending = ending
+        fs.tree.ending = Ending(ending)
         assert trio.run(fs.tree.finish) is None
         [info] = list_drafts(tmp_path)
         assert (info.state, numbers(repository)) == ("kept", [])
