@@ -218,8 +218,9 @@ class DataFiles(_Layout):
         return file
 
     def _make(self, name: str) -> DataFile:
-        self._made += 1
-        return DataFile(f"{self.directory}/{name}", os.O_RDWR | os.O_CREAT)
+        file = DataFile(f"{self.directory}/{name}", os.O_RDWR | os.O_CREAT)
+        self._made += 1  # not before: a thread may be syncing the directory meanwhile
+        return file
 
     def _make_lost(self, name: str) -> DataFile:
         # The machine was reset before the file was synced: it is zeros, as on other disks.

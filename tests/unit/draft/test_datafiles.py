@@ -80,6 +80,33 @@ def test_a_shared_file_with_other_layers_stays(tmp_path: Path) -> None:
     data.close_all()
 
 
+def test_a_file_made_while_a_thread_syncs_the_directory_has_its_name_synced_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That sync may have come too early for it."""
+    opened, fsync = os.open, os.fsync
+    synced: list[int] = []
+    data = DataFiles(tmp_path, NEVER)
+    data.sync_directory()
+
+    def open_late(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            data.sync_directory()
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_late)
+    data.get(2, 1, 4096, new=True)
+
+    def note(fd: int) -> None:
+        synced.append(fd)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    data.sync_directory()
+    assert len(synced) == 1
+    data.close_all()
+
+
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSYS])
 def test_nothing_is_shared_where_holes_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
