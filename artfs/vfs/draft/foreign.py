@@ -91,6 +91,7 @@ class Adopting:
         if is_gone or self._journal.changed_since(directory_ino, name, self._frozen):
             self._contest(path)
             return
+        self._names.adopted += 1
         now = time.time_ns()
         entry = codec.unpack(packed) if packed is not None else None
         if entry is None:

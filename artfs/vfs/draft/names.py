@@ -29,6 +29,8 @@ class Names:
         self._journal = journal
         self._inodes = inodes
         self._fetch = fetch
+        #: How many names have become what others made of them.
+        self.adopted = 0
 
     async def find(self, parent: Inode, name: bytes) -> Inode | None:
         """The inode with a name in a directory."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from artfs.types import NAME_MAX
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import NAME, Journal
-from artfs.vfs.draft.names import Names
+from artfs.vfs.draft.names import Names, Place
 from artfs.vfs.errors import (
     Exists,
     InvalidArgument,
@@ -29,6 +31,8 @@ from artfs.vfs.errors import (
     TooManyLinks,
 )
 from artfs.vfs.tree import Caller
+
+T = TypeVar("T")
 
 NOREPLACE, EXCHANGE = 1, 2
 #: As much as 31 bits hold; more would not fit into what some programs keep `st_nlink` in.
@@ -66,11 +70,7 @@ class Namespace:
     ) -> Inode:  # fmt: skip
         """Make an inode of `mode`, with the type, under a new name. Raises `Exists`."""
         parent = await self.directory(parent_ino, name)
-        if await self._names.find(parent, name) is not None:
-            raise Exists
-        if parent.nlink == 0:
-            raise NoEntry  # somebody's current directory, removed
-        await self._names.mark([(parent, name)], NAME)
+        await self._settled([(parent, name)], lambda: self._check_free(parent, name))
         now = time.time_ns()
         gid = caller.gid
         if parent.mode & stat.S_ISGID:
@@ -86,6 +86,22 @@ class Namespace:
         self._changed_directory(parent, now, 1 if inode.is_dir else 0)
         return inode
 
+    async def _settled(self, places: Sequence[Place], find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` finds, or raises, about places that are then marked: they are changed next,
+        without waiting. Where a commit brings in what others changed meanwhile, it looks again."""
+        while True:
+            adopted = self._names.adopted
+            found = await find()
+            await self._names.mark(places, NAME)
+            if adopted == self._names.adopted:
+                return found
+
+    async def _check_free(self, parent: Inode, name: bytes) -> None:
+        if await self._names.find(parent, name) is not None:
+            raise Exists
+        if parent.nlink == 0:
+            raise NoEntry  # somebody's current directory, removed
+
     def _changed_directory(self, directory: Inode, now: int, subdirectories: int = 0) -> None:
         directory.mtime_ns = directory.ctime_ns = now
         # 1: nobody has counted them; see codec.nlink_of.
@@ -99,13 +115,15 @@ class Namespace:
         parent = await self.directory(parent_ino, name)
         if inode.is_dir:
             raise NotPermitted
-        if inode.nlink == 0:
-            raise NoEntry
-        if inode.nlink >= _LINKS_MAX:
-            raise TooManyLinks
-        if await self._names.find(parent, name) is not None:
-            raise Exists
-        await self._names.mark([(parent, name)], NAME)
+
+        async def check() -> None:
+            if inode.nlink == 0:
+                raise NoEntry
+            if inode.nlink >= _LINKS_MAX:
+                raise TooManyLinks
+            await self._check_free(parent, name)
+
+        await self._settled([(parent, name)], check)
         now = time.time_ns()
         inode.nlink += 1
         inode.ctime_ns = now
@@ -117,29 +135,35 @@ class Namespace:
     async def unlink(self, parent_ino: int, name: bytes) -> Inode:
         """Remove a name of anything but a directory."""
         parent = await self.directory(parent_ino, name)
-        inode = await self.existing(parent, name)
-        if inode.is_dir:
-            raise IsADirectory
-        await self._remove(parent, name, inode)
-        return inode
+
+        async def find() -> Inode:
+            inode = await self.existing(parent, name)
+            if inode.is_dir:
+                raise IsADirectory
+            return inode
+
+        return self._remove(parent, name, await self._settled([(parent, name)], find))
 
     async def rmdir(self, parent_ino: int, name: bytes) -> Inode:
         """Remove an empty directory."""
         parent = await self.directory(parent_ino, name)
-        inode = await self.existing(parent, name)
-        if not inode.is_dir:
-            raise NotADirectory
-        if not await self._names.is_empty(inode):
-            raise NotEmpty
-        await self._remove(parent, name, inode)
-        return inode
 
-    async def _remove(self, parent: Inode, name: bytes, inode: Inode) -> None:
-        await self._names.mark([(parent, name)], NAME)
+        async def find() -> Inode:
+            inode = await self.existing(parent, name)
+            if not inode.is_dir:
+                raise NotADirectory
+            if not await self._names.is_empty(inode):
+                raise NotEmpty
+            return inode
+
+        return self._remove(parent, name, await self._settled([(parent, name)], find))
+
+    def _remove(self, parent: Inode, name: bytes, inode: Inode) -> Inode:
         now = time.time_ns()
         self._names.take(parent, name)
         self._garbage.lose_name(inode, now)
         self._changed_directory(parent, now, -1 if inode.is_dir else 0)
+        return inode
 
     async def rename(
         self, parent_ino: int, name: bytes, new_parent_ino: int, new_name: bytes, flags: int
@@ -149,18 +173,21 @@ class Namespace:
             raise InvalidArgument
         parent = await self.directory(parent_ino, name)
         new_parent = await self.directory(new_parent_ino, new_name)
-        source = await self.existing(parent, name)
-        target = await self._names.find(new_parent, new_name)
-        if target is source:
-            if flags == NOREPLACE:
-                raise Exists
-            return None
-        if new_parent.nlink == 0:
-            raise NoEntry
-        await self._check_target(source, target, flags)
         was_there = self._journal.change_kind(parent.ino, name) != NAME
         new_was_there = self._journal.change_kind(new_parent.ino, new_name) != NAME
-        await self._names.mark([(parent, name), (new_parent, new_name)], NAME)
+
+        async def find() -> tuple[Inode, Inode | None]:
+            source = await self.existing(parent, name)
+            target = await self._names.find(new_parent, new_name)
+            if new_parent.nlink == 0:
+                raise NoEntry
+            await self._check_target(source, target, flags)
+            return source, target
+
+        places = [(parent, name), (new_parent, new_name)]
+        source, target = await self._settled(places, find)
+        if target is source:
+            return None
         now = time.time_ns()
         if flags == EXCHANGE:
             assert target is not None
@@ -187,7 +214,7 @@ class Namespace:
             return
         if flags == NOREPLACE:
             raise Exists
-        if flags == EXCHANGE:
+        if flags == EXCHANGE or target is source:
             return
         if target.is_dir:
             if not source.is_dir:

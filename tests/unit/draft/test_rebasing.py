@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,9 @@ from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft import rebasing, threads
 from artfs.vfs.draft.control import control_handlers
 from artfs.vfs.draft.foreign import Stale
+from artfs.vfs.draft.names import Names, Place
 from artfs.vfs.draft.state import create_draft
+from artfs.vfs.errors import Exists, NoEntry, NotADirectory
 from artfs.vfs.tree import ROOT
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import (
@@ -431,6 +434,61 @@ def at_the_instant(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Awaitab
         return await run(fn, *args)
 
     monkeypatch.setattr(commits, "in_thread", in_thread)
+
+
+#: What is done to d/new, which others make, or d/x, which they remove; and what is right then.
+OVERTAKEN: dict[str, tuple[Callable[[Fs], Awaitable[object]], type[Exception]]] = {
+    "make a file": (lambda fs: fs.create(b"d/new"), Exists),
+    "make a directory": (lambda fs: fs.mkdir(b"d/new"), Exists),
+    "link": (lambda fs: fs.link(b"mine", b"d/new"), Exists),
+    "move there": (lambda fs: fs.rename(b"dir", b"d/new"), NotADirectory),
+    "remove": (lambda fs: fs.unlink(b"d/x"), NoEntry),
+    "move away": (lambda fs: fs.rename(b"d/x", b"y"), NoEntry),
+}
+
+
+@pytest.mark.parametrize("case", OVERTAKEN)
+def test_an_operation_that_waits_while_theirs_comes_looks_again(
+    tmp_path: Path, repository: Repository, base: VersionRecord, case: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """To go by what it had found would undo, unseen, what others did, or leave a name of what is
+    gone."""
+    theirs = {**BASE, b"d/new": Node("f", b"theirs")}
+    del theirs[b"d/x"]
+    edit, expected = OVERTAKEN[case]
+    marked = Names.mark
+
+    async def check() -> None:
+        goes_on = trio.Event()
+
+        async def mark(names: Names, places: Sequence[Place], kind: int) -> None:
+            """As where the directory above must be fetched."""
+            monkeypatch.setattr(Names, "mark", marked)
+            await goes_on.wait()
+            await names.mark(places, kind)
+
+        async def work() -> None:
+            with pytest.raises(expected):
+                await edit(fs)
+
+        async with drafted(tmp_path, repository, base) as fs:
+            await fs.put(b"mine", b"1")
+            await fs.mkdir(b"dir")
+            make_version(repository, theirs, base=0)
+            monkeypatch.setattr(Names, "mark", mark)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(work)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (await fs.tree.commit()).version == 2
+                goes_on.set()
+            await fs.put(b"more", b"2")
+            await fs.tree.commit()
+            tree = await shows_newest(fs, repository)
+            assert tree[b"d/new"].data == b"theirs"
+            assert tree.keys() == theirs.keys() | {b"mine", b"dir", b"more"}
+
+    trio.run(check)
 
 
 def test_the_base_was_deleted(tmp_path: Path, repository: Repository, base: VersionRecord) -> None:
