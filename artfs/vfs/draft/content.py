@@ -235,6 +235,10 @@ class Contents:
             if not ends:
                 del self._under_way[inode.ino]
 
+    def is_being_written(self, inode: Inode) -> bool:
+        """Whether threads are writing to a file."""
+        return inode.ino in self._under_way
+
     def _cut(self, inode: Inode, layer: Layer) -> None:
         """Remove what a layer has behind the file, which may be growing: the kernel sends the parts
         of a long O_DIRECT write at once."""
@@ -293,7 +297,7 @@ class Contents:
         self.discard(inode, inode.layers[:-1])
         self._shrunk.append(inode)
         if top.limit == PARTIAL:
-            self._drop_extents(inode, top)
+            self._garbage.drop_extents(inode.ino, top.epoch)
         inode.layers = [Layer(top.epoch, EVERYTHING)]
 
     def discard(self, inode: Inode, layers: Sequence[Layer]) -> None:
@@ -301,13 +305,8 @@ class Contents:
         for layer in layers:
             self._data.close(inode.ino, layer.epoch)
             if layer.limit == PARTIAL:
-                self._drop_extents(inode, layer)
+                self._garbage.drop_extents(inode.ino, layer.epoch)
             self._garbage.add(inode.ino, layer.epoch, inode.size)
-
-    def _drop_extents(self, inode: Inode, layer: Layer) -> None:
-        self._journal.do(
-            "DELETE FROM extents WHERE ino = ? AND epoch = ?", (inode.ino, layer.epoch)
-        )
 
     def _shrink(self, inode: Inode, size: int) -> None:
         self._note_floor(inode, size)

@@ -47,6 +47,8 @@ class Garbage:
         self._files: list[tuple[int, int]] = []
         self._bytes = 0
         self._directories: deque[int] = deque()
+        #: Layers with ranges in table `extents` yet. A kill leaves these rows to nobody.
+        self._layers: deque[tuple[int, int]] = deque()
         #: Inodes without a name that are open or known to the kernel.
         self.dead: dict[int, Inode] = {}
         #: Layers up to this epoch may be read by a commit.
@@ -59,6 +61,12 @@ class Garbage:
         """A layer, of at most `size` bytes, belongs to no file any more."""
         self._files.append((ino, epoch))
         self._bytes += size
+
+    def drop_extents(self, ino: int, epoch: int) -> None:
+        """The ranges of a layer are not needed any more, as of the inode's next saving. Many of
+        them go little by little, or noting it would take room that a full disk does not have."""
+        if self._journal.drop_extents(ino, epoch, _ROWS) == _ROWS:
+            self._layers.append((ino, epoch))
 
     @contextlib.contextmanager
     def kept(self, ino: int) -> Iterator[None]:
@@ -99,7 +107,7 @@ class Garbage:
             self._data.close(inode.ino, layer.epoch)
             self.add(inode.ino, layer.epoch, inode.size)
             if layer.limit == PARTIAL:
-                self._journal.do("DELETE FROM extents WHERE ino = ?", (inode.ino,))
+                self.drop_extents(inode.ino, layer.epoch)
         self._journal.do("DELETE FROM dead WHERE ino = ?", (inode.ino,))
 
     def _full(self) -> bool:
@@ -108,7 +116,7 @@ class Garbage:
 
     def wants_collecting(self) -> bool:
         """Whether enough has gathered."""
-        return bool(self._directories) or self._full()
+        return bool(self._directories or self._layers) or self._full()
 
     async def collect(self, all_files: bool = False, wait: bool = False) -> None:
         """Delete what may go, data files if enough of them have gathered or `all_files`.
@@ -119,6 +127,7 @@ class Garbage:
             return
         async with self._collecting:
             self._sweep_directory()
+            self._sweep_layer()
             if all_files or self._full():
                 await self._delete_files()
 
@@ -136,6 +145,11 @@ class Garbage:
             self._journal.do("DELETE FROM committed WHERE dir = ?", (ino,))
             self._journal.do("DELETE FROM dead WHERE ino = ?", (ino,))
             self._directories.popleft()
+
+    def _sweep_layer(self) -> None:
+        """Delete some ranges of a layer that is gone."""
+        if self._layers and self._journal.drop_extents(*self._layers[0], _ROWS) < _ROWS:
+            self._layers.popleft()
 
     async def _delete_files(self) -> None:
         ready = [x for x in self._files if x[1] > self.frozen and x[0] not in self._reads]

@@ -12,6 +12,7 @@ the transaction, by way of `recent`. All but `commit` see the same with or witho
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -35,6 +36,8 @@ _CHECKPOINT, _CHECKPOINT_LOW = 16 << 20, 2 << 20
 _LOG_MAX = 64 << 20
 #: What a changed row adds to the log at most, on average: a page of its table and some of an index.
 _ROW = 2 << 10
+#: So many ranges that follow each other share a page, at least.
+_EXTENTS = 16
 #: The WAL's pages are 1 KiB: with SQLite's 4 KiB a created file costs 27 KB of log, so 8 KB.
 _PAGE = 1024
 
@@ -127,20 +130,36 @@ class Journal:
         """Whether there are changes that a kill of the daemon would undo."""
         return self._other or any(self._fresh)
 
-    def _begin(self) -> None:
+    def _require(self) -> None:
         if self._failed:
             raise sqlite3.OperationalError("could not be written")
+
+    def _begin(self) -> None:
+        self._require()
         if not self._open:
             self._db.execute("BEGIN IMMEDIATE")
             self._open = True
             self._changes_before = self._db.total_changes
 
+    def _give_up(self) -> None:
+        """Take no more changes: SQLite has refused one, and may have undone all of the transaction,
+        which memory does not know. What was committed or noted before is in the files."""
+        self._failed = True
+        self._open = False
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
     def do(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something."""
+        """Run a statement that changes something. Raises as `commit`."""
         self._begin()
         self._write_gathered()
         self._other = True
-        return self._db.execute(sql, args)
+        try:
+            return self._db.execute(sql, args)
+        except sqlite3.Error:
+            self._give_up()
+            raise
 
     def ask(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run a query."""
@@ -151,9 +170,13 @@ class Journal:
         if self._failed or not (self._inodes or self._names or self._changes):
             return
         self._begin()
-        self._db.executemany(_PUT_INODE, self._inodes.values())
-        self._db.executemany(_PUT_DENTRY, [(*at, *row) for at, row in self._names.items()])
-        self._db.executemany(_PUT_CHANGE, [(*at, *row) for at, row in self._changes.items()])
+        try:
+            self._db.executemany(_PUT_INODE, self._inodes.values())
+            self._db.executemany(_PUT_DENTRY, [(*at, *row) for at, row in self._names.items()])
+            self._db.executemany(_PUT_CHANGE, [(*at, *row) for at, row in self._changes.items()])
+        except sqlite3.Error:
+            self._give_up()
+            raise
         self._inodes.clear()
         self._names.clear()
         self._changes.clear()
@@ -161,8 +184,7 @@ class Journal:
     def note(self, at_once: bool = False) -> None:
         """See to it that what was changed outlives the daemon: commit it if that takes more than a
         note, or `at_once`. Raises what `commit` raises."""
-        if self._failed:
-            raise sqlite3.OperationalError("could not be written")
+        self._require()
         rows = self.pending_rows
         if self._other or at_once or rows > _NOTED or self._generation is None:
             self.commit()
@@ -181,9 +203,10 @@ class Journal:
     def commit(self) -> None:
         """End the transaction: what was changed outlives the daemon.
 
-        Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then SQLite has rolled
-        the transaction back, which memory does not know, and no more changes are taken.
+        Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then no more changes
+        are taken, see `_give_up`, and nothing is called committed any more.
         """
+        self._require()
         if self.pending:
             self._log.reserve(self.pending_rows * _ROW)
             self._commit()
@@ -192,14 +215,13 @@ class Journal:
         self._begin()
         self._write_gathered()
         generation = self._next_generation
-        self._db.execute("UPDATE counters SET value = ? WHERE name = 'recent'", (generation,))
         try:
+            self._db.execute("UPDATE counters SET value = ? WHERE name = 'recent'", (generation,))
             self._db.execute("COMMIT")
         except sqlite3.Error:
-            self._failed = True
+            self._give_up()
             raise
-        finally:
-            self._open = False
+        self._open = False
         self._generation, self._next_generation = generation, generation + 1
         self._recent.restart()
         self._log.grew()
@@ -397,11 +419,24 @@ class Journal:
             start, end = min(start, s), max(end, e)
         self.do("INSERT INTO extents VALUES (?, ?, ?, ?)", (ino, epoch, start, end))
 
+    def drop_extents(self, ino: int, epoch: int, limit: int) -> int:
+        """Nothing is written any more, but for what is behind `limit` ranges; how many there were
+        up to there."""
+        return self._delete_extents(
+            "start IN (SELECT start FROM extents WHERE ino = ? AND epoch = ? LIMIT ?)",
+            (ino, epoch, ino, epoch, limit),
+        )
+
+    def _delete_extents(self, which: str, args: tuple[int, ...]) -> int:
+        """Delete successive ranges of a layer."""
+        sql = f"DELETE FROM extents WHERE ino = ? AND epoch = ? AND {which}"
+        deleted = self.do(sql, args).rowcount
+        self._changes_before += deleted - deleted // _EXTENTS  # see `_ROW`
+        return deleted
+
     def trim_extents(self, ino: int, epoch: int, size: int) -> None:
         """Nothing from `size` on is written any more."""
-        self.do(
-            "DELETE FROM extents WHERE ino = ? AND epoch = ? AND start >= ?", (ino, epoch, size)
-        )
+        self._delete_extents("start >= ?", (ino, epoch, size))
         self.do(
             "UPDATE extents SET finish = ? WHERE ino = ? AND epoch = ? AND finish > ?"
             " AND start = (SELECT max(start) FROM extents WHERE ino = ? AND epoch = ?)",

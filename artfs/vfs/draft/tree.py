@@ -204,7 +204,7 @@ class DraftTree:
         if inode.is_dir:
             raise IsADirectory
         if flags & os.O_TRUNC:
-            await self._truncate(inode, 0)
+            await self._empty(inode)
             if caller.uid != 0:
                 _drop_privileges(inode)
             await self._done()
@@ -267,6 +267,13 @@ class DraftTree:
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
         if is_promised:
             await self._sync_before_cutting()
+
+    async def _empty(self, inode: Inode) -> None:
+        """Truncate what is opened with O_TRUNC: the kernel does not wait for writes under way."""
+        await self._names.mark_inode(inode)  # so that nothing is waited for behind the question
+        is_written = self._contents.is_being_written(inode)
+        async with self._gate.closed() if is_written else contextlib.nullcontext():
+            await self._truncate(inode, 0)
 
     async def _sync_before_cutting(self) -> None:
         """Make a truncation durable before what it has cut off is removed, or written over."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
@@ -28,6 +29,7 @@ from artfs.vfs.errors import (
     NotEmpty,
 )
 from artfs.vfs.tree import ROOT, Caller, Change
+from tests.support.disks import filled, small_disk
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import KEY, ME, WRITE, Fs, drafted, mount
 
@@ -289,6 +291,36 @@ def test_a_full_disk_is_told_to_the_writer_and_making_room_still_works(
     trio.run(check)
 
 
+@pytest.mark.parametrize("way", ["unlink", "empty", "cut"])
+def test_a_file_written_in_many_places_can_be_deleted_on_a_full_disk(
+    tmp_path: Path, repository: Repository, base: VersionRecord, way: str
+) -> None:
+    """Noting that its ranges go takes no more room than there is for that."""
+
+    async def check(disk: Path) -> None:
+        async with drafted(disk, repository, base) as fs:
+            handle = await fs.open(b"big")
+            for n in range(4000):
+                await fs.tree.write(handle, 2_000_000 + n * 4099, b"x")
+                if n % 100 == 0:
+                    await fs.tree.fsync(handle, False)
+            await fs.close(handle)
+            with filled(disk):
+                if way == "unlink":
+                    await fs.unlink(b"big")
+                else:
+                    await fs.truncate(b"big", 0 if way == "empty" else 1)
+                await fs.unlink(b"a")  # notes it, too
+            for _ in range(30):
+                await fs.chmod(b"d", 0o700)
+            await fs.tree.statfs()
+            left = fs.tree._journal.ask("SELECT count(*) FROM extents").fetchone()
+            assert (left, data_bytes(fs)) == ((0,), 0)
+
+    with small_disk(tmp_path / "small", 32 << 20) as disk:
+        trio.run(check, disk)
+
+
 @pytest.mark.parametrize("page", [1, 3, 1000])
 def test_a_listing_shows_each_name_once_while_others_come_and_go(
     tmp_path: Path, repository: Repository, base: VersionRecord, page: int
@@ -406,6 +438,35 @@ def test_parts_of_a_long_write_that_threads_make_at_once(
                 await fs.tree.write(handle, 200_000, parts[1])
             await fs.close(handle)
             assert await fs.read(b"f") == b"".join(parts)
+
+    trio.run(check)
+
+
+def test_a_file_is_emptied_when_nobody_writes_to_it(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel lets O_TRUNC overtake a write; what was before that one must not come back."""
+    release = threading.Event()
+    write = DataFile.write
+
+    def slowly(file: DataFile, offset: int, data: bytes) -> None:
+        release.wait(30)
+        write(file, offset, data)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.put(b"f", b"old" * 100_000)
+            handle = await fs.open(b"f")
+            fs.tree._contents.pace.took(1.0)  # so that a thread writes
+            monkeypatch.setattr(DataFile, "write", slowly)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fs.tree.write, handle, 150_000, b"new" * 50_000)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(fs.open, b"f", WRITE | os.O_TRUNC)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                release.set()
+            await fs.close(handle)
+            assert await fs.read(b"f") in (b"", bytes(150_000) + b"new" * 50_000)
 
     trio.run(check)
 
