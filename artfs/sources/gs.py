@@ -25,6 +25,7 @@ from artfs.errors import InvalidValue, NotFound, SourceRefused, Unreachable
 from artfs.format.reference import Reference
 from artfs.sources.base import MAX_OBJECTS, Found, changed, relative_path, shown, too_many
 
+_LOGIN = "gcloud auth application-default login makes credentials"
 _TIMEOUT = (10.0, 20.0)
 #: What one request asks for: the library gives bytes, not a stream.
 _PIECE = 8 << 20
@@ -189,15 +190,26 @@ def _failures(uri: str) -> Iterator[None]:
     except answers.NotFound as error:
         raise NotFound(shown(uri), "no such bucket") from error
     except (answers.Unauthorized, answers.Forbidden) as error:
-        raise SourceRefused(shown(uri), f"the server answers {error.code}") from error
+        why, hint = "access denied", "reading it takes the role Storage Object Viewer"
+        if isinstance(error, answers.Unauthorized):
+            why, hint = "there are no credentials, or none that are valid", _LOGIN
+        raise SourceRefused(shown(uri), why, hint) from error
     except (answers.TooManyRequests, answers.ServerError, answers.RetryError) as error:
-        raise Unreachable(shown(uri), f"the server answers: {_line(error)}") from error
+        raise Unreachable(shown(uri), f"the server answers {_said(error)}") from error
     except answers.GoogleAPICallError as error:
-        raise SourceRefused(shown(uri), f"the server answers: {_line(error)}") from error
+        raise SourceRefused(shown(uri), f"the server answers {_said(error)}") from error
     except (requests.exceptions.RequestException, credentials.TransportError) as error:
-        raise Unreachable(shown(uri), "the server cannot be reached, or the line broke") from error
+        why = "the server cannot be reached, or the line broke"
+        raise Unreachable(shown(uri), why, "check the network") from error
     except credentials.GoogleAuthError as error:
-        raise SourceRefused(shown(uri), f"no credentials: {_line(error)}") from error
+        raise SourceRefused(shown(uri), f"no credentials: {_line(error)}", _LOGIN) from error
+
+
+def _said(error: answers.GoogleAPICallError | answers.RetryError) -> str:
+    """The status and the server's own words; the library puts the request before these."""
+    words = re.sub(r"^[A-Z]+ https?://\S+: ", "", " ".join(error.message.split()))[:200]
+    code = getattr(error, "code", None)
+    return words if code is None else f"{int(code)}: {words}"
 
 
 def _line(error: Exception) -> str:

@@ -23,6 +23,7 @@ from artfs.errors import (
     ObjectNotFound,
     Refused,
     SourceRefused,
+    Unreachable,
 )
 from artfs.format.reference import Reference
 from artfs.sources.base import (
@@ -36,7 +37,7 @@ from artfs.sources.base import (
 )
 from artfs.store.options import S3Options
 from artfs.store.s3.client import connect
-from artfs.store.s3.errors import is_conflict, is_missing, status_of, translate
+from artfs.store.s3.errors import code_of, is_conflict, is_missing, status_of, translate
 from artfs.store.s3.location import Location
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ _URI = re.compile(
 )
 #: The version id of an object from before its bucket kept versions.
 _NO_VERSION = "null"
+
+
+#: What is said of a source otherwise than of a store, by code: why, and what to do. The answer to
+#: a HEAD has no more than a status.
+_DENIED = "access denied", "reading it takes s3:GetObject, and s3:ListBucket below a prefix"
+_REFUSALS = {"AccessDenied": _DENIED, "403": _DENIED, "NoSuchBucket": ("no such bucket", "")}
 
 
 class S3Source:
@@ -228,6 +235,10 @@ def _reading(reference: Reference, bucket: str, key: str, error: Exception) -> A
 def _said(bucket: str, key: str, error: Exception) -> ArtfsError | OSError:
     """The error in our words; refused is the source, and not the store."""
     found = translate(Location(bucket, ""), key, error)
+    code = code_of(error) if isinstance(error, ClientError) else ""
     if isinstance(found, Refused):
-        return SourceRefused(found.what, found.why, found.hint)
+        why, hint = _REFUSALS.get(code, (found.why, found.hint))
+        return SourceRefused(found.what, why, hint)
+    if isinstance(found, Unreachable) and not code:
+        return Unreachable(found.what, found.why, "check the network, and s3_endpoint")
     return found

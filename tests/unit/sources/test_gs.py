@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from artfs.errors import InvalidValue, NotFound, SourceChanged, Unreachable
+from artfs.errors import (
+    ArtfsError,
+    InvalidValue,
+    NotFound,
+    SourceChanged,
+    SourceRefused,
+    Unreachable,
+)
 from artfs.format.reference import Reference, entry_of, reference_of
+from artfs.repo.references import References
 from tests.support.gcsserver import gcs_server, program
 from tests.support.s3server import free_ports
 from tests.unit.sources.conftest import Recorded
@@ -108,3 +118,49 @@ def test_unreachable(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
     with pytest.raises(Unreachable, match="cannot be reached"):
         recorded.entry("gs://bucket/k")
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """A server that answers with the statuses in this list; the last one goes on for ever."""
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name that http.server calls
+            body = b'{"error": {"message": "it said so"}}'
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield statuses
+        server.shutdown()
+        thread.join()
+
+
+LOGIN = "gcloud auth application-default login makes credentials"
+
+
+@pytest.mark.parametrize(("status", "kind", "why", "hint"), [
+    (401, SourceRefused, "no credentials: Anonymous credentials cannot be refreshed.", LOGIN),
+    (403, SourceRefused, "access denied", "reading it takes the role Storage Object Viewer"),
+    (400, SourceRefused, "the server answers 400: it said so", ""),
+    (429, Unreachable, "the server answers 429: it said so", ""),
+    (503, Unreachable, "the server answers 503: it said so", ""),
+])  # fmt: skip
+def test_what_is_said_of_a_server_that_refuses(
+    answers: list[int], references: References, status: int, kind: type[ArtfsError], why: str,
+    hint: str,
+) -> None:  # fmt: skip
+    answers.append(status)
+    with pytest.raises(kind) as raised:
+        references.describe("gs://bucket/k")
+    assert (str(raised.value), raised.value.hint) == (f"gs://bucket/k: {why}", hint)

@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused
+from artfs.errors import (
+    ArtfsError,
+    InvalidValue,
+    NotFound,
+    SourceChanged,
+    SourceRefused,
+    Unreachable,
+)
 from artfs.format.reference import reference_of
-from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server
+from artfs.repo.references import References
+from artfs.repo.repository import Repository
+from artfs.store.options import S3Options, SourcePolicy, StoreOptions
+from tests.support.faultproxy import Fault, FaultProxy
+from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server, free_ports
 from tests.unit.sources.conftest import Recorded
 
 if TYPE_CHECKING:
@@ -125,11 +136,56 @@ def test_what_cannot_be(client: S3Client, bucket: str, recorded: Recorded) -> No
         describe("s3://arn:aws:s3/x")
 
 
-def test_refused(
-    s3: S3Server, client: S3Client, bucket: str, recorded: Recorded,
-    monkeypatch: pytest.MonkeyPatch,
+def told(repository: Repository, uri: str) -> tuple[type[ArtfsError], str, str]:
+    """What somebody who asks for the first time, and once, is told."""
+    options = StoreOptions(s3=S3Options(attempts=1), sources=SourcePolicy(patience=0.0))
+    with (
+        contextlib.closing(References(repository.catalog, repository.blobs, options)) as references,
+        pytest.raises(ArtfsError) as raised,
+    ):
+        references.describe(uri)
+    return type(raised.value), str(raised.value), raised.value.hint
+
+
+RIGHTS = "reading it takes s3:GetObject, and s3:ListBucket below a prefix"
+KEYS = "check the access key: AWS_ACCESS_KEY_ID, or the profile in ~/.aws/credentials"
+
+
+@pytest.mark.parametrize(("method", "status", "code", "line", "hint"), [
+    ("HEAD", 403, "", "s3://{}/k: access denied", RIGHTS),
+    ("GET", 403, "AccessDenied", "s3://{}/p/: access denied", RIGHTS),
+    ("GET", 403, "ExpiredToken", "s3://{}/p/: the credentials have expired", "log in again"),
+    ("GET", 405, "Odd", "s3://{}/p/: the server answers Odd: it said so", ""),
+    ("HEAD", 503, "", "s3://{}/k: the server answers 503: Service Unavailable", "try again later"),
+])  # fmt: skip
+def test_what_is_said_of_a_server_that_refuses(
+    s3_proxy: FaultProxy, bucket: str, repository: Repository,
+    method: str, status: int, code: str, line: str, hint: str,
 ) -> None:  # fmt: skip
-    client.put_object(Bucket=bucket, Key="k", Body=b"one")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(SourceRefused, match="403"):
-        recorded.entry(f"s3://{bucket}/k")
+    s3_proxy.fail(Fault("status", method, status=status, code=code, message="it said so"))
+    found = told(repository, f"s3://{bucket}/{'k' if method == 'HEAD' else 'p/'}")
+    s3_proxy.heal()
+    kind = Unreachable if status == 503 else SourceRefused
+    assert found == (kind, line.format(bucket), hint)
+
+
+def test_what_is_said_of_settings(
+    s3: S3Server, bucket: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"s3://{bucket}"
+    no_bucket = SourceRefused, f"bucket '{bucket}-not': no such bucket", ""
+    assert told(repository, f"{where}-not/k") == no_bucket
+    for name, value, why, hint in (
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "the secret access key is wrong", KEYS),
+        ("AWS_ACCESS_KEY_ID", "wrong", "the server does not know this access key", KEYS),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert told(repository, f"{where}/p/") == (SourceRefused, f"{where}/p/: {why}", hint)
+            denied = SourceRefused, f"{where}/k: access denied", RIGHTS
+            assert told(repository, f"{where}/k") == denied  # a HEAD says no more
+    (port,) = free_ports(1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    kind, line, hint = told(repository, f"{where}/k")
+    assert (kind, hint) == (Unreachable, "check the network, and s3_endpoint")
+    assert line.startswith(f"{where}/k: Could not connect to the endpoint URL")
