@@ -14,13 +14,23 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 import artfs
 from artfs import Artifact, Table
+from artfs.sources.addresses import CheckedBackend
+from tests.support.gcsserver import gcs_server, program
 from tests.support.manual import ROOT
+from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.support.webserver import WebServer
 from tests.unit.api.artifacts.contents import saved, stored
+
+if TYPE_CHECKING:
+    import httpcore
 
 OWN = Path(__file__).parent / "samples.md"
 DOCUMENTS = next(
@@ -29,10 +39,10 @@ DOCUMENTS = next(
 
 _DECORATOR = "@contextlib.contextmanager\n"
 
-#: By what is in them: samples that are run by other tests.
-ELSEWHERE = {
-    "ray.init()": "test_stores.py has Ray",
-    "add_reference": "needs servers",
+#: What lies in the buckets that the documents refer to.
+OBJECTS = {
+    "my-bucket": ("model.h5", "checkpoints/model.h5", "images/cat.png", "images/dog.png"),
+    "mybucket": ("prefix/one", "prefix/sub/two"),
 }
 
 
@@ -136,6 +146,64 @@ def run_sample(code: str) -> dict[str, object]:
     return names
 
 
+@pytest.fixture
+def places(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Sees to it that there is what a sample refers to, and gives it a URI where it has none."""
+
+    def made(code: str) -> str:
+        if "add_reference(uri='uri'" in code:
+            web: WebServer = request.getfixturevalue("web")
+            return code.replace("uri='uri'", f"uri='{web.write('anything', b'x')}'")
+        for scheme, fixture in (("s3", "_s3"), ("gs", "_gs"), ("http", "_my_server")):
+            if f"{scheme}://" in code:
+                request.getfixturevalue(fixture)
+        return code
+
+    return made
+
+
+@pytest.fixture
+def _s3(s3: S3Server) -> None:
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+    with contextlib.closing(session.client("s3", endpoint_url=s3.endpoint)) as client:
+        for bucket, keys in OBJECTS.items():
+            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):  # by a test before
+                client.create_bucket(Bucket=bucket)
+            for key in keys:
+                client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+
+@pytest.fixture
+def _gs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    storage = pytest.importorskip("google.cloud.storage")
+    if program() is None:
+        pytest.skip("fake-gcs-server is not installed")
+    with gcs_server(tmp_path) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with contextlib.closing(storage.Client(project="tests")) as client:
+            bucket = client.create_bucket("mybucket")
+            for key in OBJECTS["mybucket"]:
+                bucket.blob(key).upload_from_string(key.encode())
+        yield
+
+
+@pytest.fixture
+def _my_server(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is called myserver.com, with port 80."""
+    url = urlsplit(web.write("file.txt", b"text"))
+    connect = CheckedBackend.connect_tcp
+
+    def redirected(
+        backend: CheckedBackend, host: str, port: int, timeout: float | None = None, **named: object
+    ) -> httpcore.NetworkStream:
+        assert (host, port) == ("myserver.com", 80)
+        assert url.hostname is not None
+        assert url.port is not None
+        return connect(backend, url.hostname, url.port, timeout)
+
+    monkeypatch.setattr(CheckedBackend, "connect_tcp", redirected)
+
+
 def filled() -> Artifact:
     artifact = Artifact("sample", "dataset")
     artifact.add_file("model.h5", "here/already")
@@ -158,11 +226,10 @@ def free_names(code: str) -> list[str]:
 @pytest.mark.parametrize(
     "code", list(samples(OWN)), ids=lambda code: code.splitlines()[-1].strip()[:50]
 )
-def test_a_sample_runs(code: str) -> None:
-    for part, why in ELSEWHERE.items():
-        if part in code:
-            pytest.skip(why)
-    names = run_sample(code)
+def test_a_sample_runs(code: str, places: Callable[[str], str]) -> None:
+    if "ray.init()" in code:
+        pytest.skip("test_stores.py has Ray")
+    names = run_sample(places(code))
     for name in ("table", "obj"):
         if name in names:
             assert isinstance(names[name], Table)
@@ -175,11 +242,11 @@ def test_a_sample_runs(code: str) -> None:
 
 @pytest.mark.usefixtures("_given")
 @pytest.mark.parametrize(("call", "paths"), list(rows(OWN)), ids=lambda value: str(value)[:60])
-def test_the_paths_after_a_call(call: str, paths: list[str]) -> None:
-    if "add_reference" in call:
-        pytest.skip(ELSEWHERE["add_reference"])
+def test_the_paths_after_a_call(
+    call: str, paths: list[str], places: Callable[[str], str]
+) -> None:
     artifact = Artifact("a", "t")
-    result = eval(call, {"artifact": artifact})
+    result = eval(places(call), {"artifact": artifact})
     if hasattr(result, "__enter__"):
         with result:
             pass
