@@ -9,7 +9,7 @@ from typing import Self
 from artfs.api.attributes import Attributes
 from artfs.api.current import current
 from artfs.api.version import Version, check_aliases
-from artfs.errors import InvalidValue
+from artfs.errors import Conflict, InvalidValue
 from artfs.format.record import SourceRecord
 from artfs.repo.deletion import delete
 from artfs.repo.links import link, links, unlink
@@ -89,7 +89,11 @@ class Linkable(Attributes):
             version = self._logged()
             self._refuse_deleted()
             force = delete_aliases or version.record.source is not None
-            delete(version.repository, version.key, version.record, force=force)
+            try:
+                delete(version.repository, version.key, version.record, force=force)
+            except Conflict as error:
+                error.hint = "delete(delete_aliases=True) deletes it all the same"
+                raise
             self._deleted = True
 
     def link(self, target_path: str, aliases: Sequence[str] | None = None) -> Self:

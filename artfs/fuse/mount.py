@@ -234,7 +234,7 @@ def check_mountpoint(mountpoint: Path, store: str | None = None) -> None:
     """
     shown = str(mountpoint)
     mount = mountinfo.mount_at(mountpoint)
-    if mount is None and mountpoint.is_symlink():
+    if mount is None and os.path.islink(mountpoint):
         mount = mountinfo.mount_at(Path(os.path.realpath(mountpoint)))
     if mount is not None and mount.mount_id is not None:
         hint = f"artfs umount '{shown}' ends that mount, or clears it if its daemon has died"

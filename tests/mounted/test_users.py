@@ -17,6 +17,7 @@ from typing import Literal
 
 import pytest
 
+from artfs.fuse.mount import check_mountpoint
 from tests.support.mounts import (
     artfs,
     artfs_processes,
@@ -137,6 +138,14 @@ def test_files_are_those_of_who_mounted(base: Path, public: Path) -> None:
     with mounted("draft", "data", "--allow-other", at=at) as mount:
         assert owners() == {(0, 0)}
         mount.umount("--discard")
+
+
+@two_users
+def test_a_mount_point_in_what_is_closed(base: Path, public: Path) -> None:
+    (public / "closed/mnt").mkdir(parents=True)
+    (public / "closed").chmod(0o700)
+    with pytest.raises(RuntimeError, match=r"MountFailed: .*/closed/mnt: Permission denied"):
+        as_nobody(lambda: check_mountpoint(public / "closed/mnt"))
 
 
 @two_users

@@ -104,8 +104,9 @@ def test_a_draft_of_a_link_is_one_of_the_version() -> None:
 def test_deleting() -> None:
     one = saved(a="1")
     one.link("best", aliases=["production"])
-    with pytest.raises(Conflict, match="has a link in default/default/best:v0"):
+    with pytest.raises(Conflict, match="has a link in default/default/best:v0") as raised:
         one.delete()
+    assert "delete_aliases=True" in raised.value.hint
     linked = fetched("best:production")
     linked.delete()  # only the link
     assert versions("data") == [0]
