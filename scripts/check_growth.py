@@ -1,7 +1,8 @@
 """What 300 versions of an artifact of 20,000 files cost, each changing one file.
 
 Prints, for one flat directory and for 200 directories, what a commit stores besides the file's own
-data, and how long the third and the last commit take. Fails if any commit stores 64 KiB or more.
+data, and how long the third and the last commit, and mounting of these versions, take. Fails if any
+commit stores 64 KiB or more.
 
     python scripts/check_growth.py [VERSIONS [FILES]]
 """
@@ -17,6 +18,7 @@ import uuid
 from pathlib import Path
 
 import msgspec
+from bench_parts.peers import run
 
 from artfs.format.build import Root
 from artfs.repo.chunking import store_file
@@ -73,6 +75,20 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
+def mounting(place: Path, version: int) -> float:
+    """Seconds until a version is mounted, the median of five times."""
+    artfs = [sys.executable, "-m", "artfs", "--store", str(place / "store")]
+    mount = place / "mnt"
+    mount.mkdir(exist_ok=True)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        run(*artfs, "mount", f"growth:v{version}", mount)
+        times.append(time.perf_counter() - start)
+        run(*artfs, "umount", mount)
+    return statistics.median(times)
+
+
 def grow(place: Path, directories: int, versions: int, files: int) -> int:
     """Make the versions, print what they cost; the largest cost."""
     costs, times = [], []
@@ -92,7 +108,8 @@ def grow(place: Path, directories: int, versions: int, files: int) -> int:
     print(
         f"{directories} directories: {max(costs)} bytes at most besides the file, median"
         f" {statistics.median(costs):.0f}; commit {statistics.median(times[1:6]) * 1e3:.1f} ms at"
-        f" v3, {statistics.median(times[-5:]) * 1e3:.1f} ms at v{versions - 1}"
+        f" v3, {statistics.median(times[-5:]) * 1e3:.1f} ms at v{versions - 1}; mounted in"
+        f" {mounting(place, 3):.2f} and {mounting(place, versions - 1):.2f} s"
     )
     return max(costs)
 
