@@ -10,19 +10,23 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
 N = TypeVar("N", bound=Hashable)
+_Point: TypeAlias = tuple[float, float]
 
 _GAP_X, _GAP_Y = 70.0, 18.0
+#: What would be wider goes on in another row below, to which lines lead around its ends.
+_WIDEST, _GAP_ROWS, _AROUND = 3000.0, 60.0, 12.0
 _SWEEPS = 12
 
 
 class Placed(Generic[N]):
     """`at`: (x, y) of the middle of each box; `lines`: for each edge the points that it passes, the
-    middles of its boxes among them; `width` and `height` of it all."""
+    middles of its boxes among them; `width` and `height` of all boxes, beside which lines may pass
+    by a few units."""
 
     def __init__(self) -> None:
         self.at: dict[N, tuple[float, float]] = {}
@@ -31,19 +35,20 @@ class Placed(Generic[N]):
 
 
 class _Spot(msgspec.Struct, eq=False):
-    """A box, or where a line passes a layer (`size` 0)."""
+    """A box, or where a line passes a layer (`size` has no height)."""
 
     layer: int
     size: tuple[float, float]
     before: list[_Spot] = []
     after: list[_Spot] = []
+    row: int = 0
     x: float = 0.0
     y: float = 0.0
 
 
 def place(sizes: Mapping[N, tuple[float, float]], edges: Sequence[tuple[N, N]]) -> Placed[N]:
-    """Place boxes of given (width, height), one at least, so that edges lead from left to right
-    where they can. No edge leads from a box to itself."""
+    """Place boxes of given (width, height), one at least, so that edges lead from left to right,
+    and on in the next row, where they can. No edge leads from a box to itself."""
     forward = _without_cycles(list(sizes), edges)
     layers_of = _layers(list(sizes), forward)
     spots = {node: _Spot(layers_of[node], size) for node, size in sizes.items()}
@@ -55,20 +60,30 @@ def place(sizes: Mapping[N, tuple[float, float]], edges: Sequence[tuple[N, N]]) 
     }
     _order(layers)
     placed: Placed[N] = Placed()
-    placed.width = _set_x(layers)
-    placed.height = _set_y(layers)
+    rows, placed.width = _set_x(layers)
+    _set_y(layers)
+    tops, placed.height = _fold(rows)
     placed.at = {node: (spot.x, spot.y) for node, spot in spots.items()}
     for edge in dict.fromkeys(edges):
-        chain = chains.get(edge) or chains[edge[1], edge[0]][::-1]
-        points = [point for spot in chain[1:-1] for point in _across(spot, chain)]
-        placed.lines[edge] = [placed.at[edge[0]], *points, placed.at[edge[1]]]
+        if edge in chains:
+            placed.lines[edge] = _line(chains[edge], tops, placed.width)
+        else:
+            placed.lines[edge] = _line(chains[edge[1], edge[0]], tops, placed.width)[::-1]
     return placed
 
 
-def _across(spot: _Spot, chain: list[_Spot]) -> list[tuple[float, float]]:
-    """A line passes a layer on one height, so that it does not cut the boxes beside it."""
-    half = spot.size[0] / 2 if chain[0].layer < chain[-1].layer else -spot.size[0] / 2
-    return [(spot.x - half, spot.y), (spot.x + half, spot.y)]
+def _line(chain: list[_Spot], tops: Sequence[float], width: float) -> list[_Point]:
+    """The points of a line along its spots, layer by layer. It passes a layer on one height, so
+    that it does not cut the boxes beside it, and between two rows on the way to the next one."""
+    points = [(chain[0].x, chain[0].y)]
+    for before, spot in itertools.pairwise(chain):
+        if spot.row != before.row:
+            between = tops[spot.row] - _GAP_ROWS / 2
+            right, left = width + _AROUND, -_AROUND
+            points += [(right, before.y), (right, between), (left, between), (left, spot.y)]
+        half = spot.size[0] / 2 if spot is not chain[-1] else 0.0
+        points += [(spot.x - half, spot.y), (spot.x + half, spot.y)] if half else []
+    return [*points, (chain[-1].x, chain[-1].y)]
 
 
 def _without_cycles(nodes: list[N], edges: Sequence[tuple[N, N]]) -> list[tuple[N, N]]:
@@ -159,19 +174,39 @@ def _mean(neighbours: list[_Spot], spot: _Spot) -> float:
     return sum(one.y for one in neighbours) / len(neighbours) if neighbours else spot.y
 
 
-def _set_x(layers: list[list[_Spot]]) -> float:
-    x = 0.0
+def _set_x(layers: list[list[_Spot]]) -> tuple[list[list[_Spot]], float]:
+    """What is in each row, and the width of the widest."""
+    rows: list[list[_Spot]] = [[]]
+    x = widest = 0.0
     for layer in layers:
         width = max((spot.size[0] for spot in layer), default=0.0)
+        if x and x + width > _WIDEST:
+            rows.append([])
+            x = 0.0
         for spot in layer:
-            spot.x = x + width / 2
+            spot.x, spot.row = x + width / 2, len(rows) - 1
             if not spot.size[1]:
                 spot.size = (width, 0.0)
+        rows[-1] += layer
+        widest = max(widest, x + width)
         x += width + _GAP_X
-    return x - _GAP_X
+    return rows, widest
 
 
-def _set_y(layers: list[list[_Spot]]) -> float:
+def _fold(rows: list[list[_Spot]]) -> tuple[list[float], float]:
+    """Put each row below the one before; the top of each, and the bottom of the last."""
+    tops: list[float] = []
+    bottom = -_GAP_ROWS
+    for row in rows:
+        tops.append(bottom + _GAP_ROWS)
+        top = min(spot.y - spot.size[1] / 2 for spot in row)
+        for spot in row:
+            spot.y += tops[-1] - top
+        bottom = max(spot.y + spot.size[1] / 2 for spot in row)
+    return tops, bottom
+
+
+def _set_y(layers: list[list[_Spot]]) -> None:
     for layer in layers:
         y = 0.0
         for spot in layer:
@@ -180,11 +215,6 @@ def _set_y(layers: list[list[_Spot]]) -> float:
     for sweep in range(_SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             _settle(layer)
-    top = min(spot.y - spot.size[1] / 2 for layer in layers for spot in layer)
-    for layer in layers:
-        for spot in layer:
-            spot.y -= top
-    return max(spot.y + spot.size[1] / 2 for layer in layers for spot in layer)
 
 
 def _settle(layer: list[_Spot]) -> None:

@@ -56,9 +56,10 @@ def _width(shown: Shown) -> float:
 
 def _way(points: list[tuple[float, float]], start: float, end: float) -> str:
     """A smooth line through points, from the edge of a box to that of another."""
-    (x, y), *_ = points
-    side = 1 if points[-1][0] >= x else -1
-    points = [(x + side * start, y), *points[1:-1], (points[-1][0] - side * end, points[-1][1])]
+    (x, y), (second, _), *_ = points
+    *_, (before, _), (to_x, to_y) = points
+    start, end = (start if second >= x else -start), (end if before <= to_x else -end)
+    points = [(x + start, y), *points[1:-1], (to_x - end, to_y)]
     way = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
     for (x, y), (to_x, to_y) in itertools.pairwise(points):
         bend = (to_x - x) / 2

@@ -220,11 +220,14 @@ NODES = st.integers(0, 12)
 PAIRS = st.tuples(NODES, NODES).filter(lambda pair: pair[0] != pair[1])
 
 
-@given(st.lists(PAIRS, min_size=1, max_size=30))
-def test_boxes_do_not_overlap_and_lines_lead_right(pairs: list[tuple[int, int]]) -> None:
-    sizes = {node: (40.0 + node, 20.0) for pair in pairs for node in pair}
+@given(st.lists(PAIRS, min_size=1, max_size=30), st.sampled_from([40.0, 900.0]))
+def test_boxes_do_not_overlap_and_lines_lead_right(
+    pairs: list[tuple[int, int]], wide: float
+) -> None:
+    sizes = {node: (wide + node, 20.0) for pair in pairs for node in pair}
     placed = place(sizes, pairs)
     assert placed.at.keys() == sizes.keys()
+    assert placed.width <= 3000
     boxes = list(placed.at.items())
     for i, (one, (x, y)) in enumerate(boxes):
         assert 0 <= x <= placed.width
@@ -235,6 +238,7 @@ def test_boxes_do_not_overlap_and_lines_lead_right(pairs: list[tuple[int, int]])
             assert apart_x > -1e-6 or apart_y > -1e-6
     for source, target in pairs:
         if source < target and all(a < b for a, b in pairs):  # then there is no cycle
-            assert placed.at[source][0] < placed.at[target][0]
+            (x, y), (to_x, to_y) = placed.at[source], placed.at[target]
+            assert x < to_x or (wide == 900 and y + 20 < to_y)  # in a row, or in the next one
         line = placed.lines[source, target]
         assert (line[0], line[-1]) == (placed.at[source], placed.at[target])
