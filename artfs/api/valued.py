@@ -49,7 +49,7 @@ class Valued(Attributes):
 
         if not isinstance(obj, Value) or not obj.type_name:
             why = "is no value, such as a Table or an Image"
-            raise InvalidValue(f"a {type(obj).__name__}", why, "add_file adds a file")
+            raise InvalidValue(f"object of type {type(obj).__name__}", why, "add_file adds a file")
         path = paths.parse(name)
         with self._lock:
             content = self._open()

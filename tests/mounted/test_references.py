@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import json
 import mmap
 import os
 import socket
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
+import artfs as api
+from artfs.api.filesystem import ArtfsFileSystem
+from artfs.errors import SourceChanged
 from tests.mounted.references import BIG, refer
 from tests.support.failing import fails
+from tests.support.gcsserver import gcs_server, program
 from tests.support.mounts import artfs, is_mounted, mounted, wait_for
+from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.webserver import WebServer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 pytestmark = pytest.mark.fuse
 
@@ -166,3 +179,96 @@ def test_a_commit_while_the_source_is_away(home: Path, tmp_path: Path, web: WebS
         assert (mount.path / "f").read_bytes() == b"ONE two three"
     assert not is_mounted(tmp_path / "mnt")
     wait_for(lambda: artfs("cat", "refs", "f").stdout == "ONE two three")
+
+
+@pytest.fixture
+def sources(
+    home: Path, tmp_path: Path, web: WebServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sources]:
+    """A source of each scheme; the version `refs:v0` refers to all of them."""
+    storage = pytest.importorskip("google.cloud.storage")
+    if program() is None:
+        pytest.skip("fake-gcs-server is not installed")
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("ARTFS_REFERENCE_DIRS", str(tmp_path / "shared"))
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+    with (
+        gcs_server(tmp_path) as google,
+        contextlib.closing(session.client("s3", endpoint_url=s3.endpoint)) as amazon,
+    ):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", google)
+        with contextlib.closing(storage.Client(project="tests")) as client:
+            found = Sources(tmp_path / "shared", web, amazon, client.create_bucket("refs"))
+            found.write(b"as it was")
+            artfs("init")
+            artfs("put", "own", tmp_path / "shared")
+            refer(home, {**found.uris, "own": "artfs://own:v0/file"})
+            yield found
+
+
+class Sources:
+    """`uris` by name: one of each scheme, and `kept` in a bucket that keeps versions."""
+
+    def __init__(self, shared: Path, web: WebServer, amazon: S3Client, google: Any) -> None:  # noqa: ANN401  # no types
+        self._shared, self._web, self._amazon, self._google = shared, web, amazon, google
+        self._bucket = f"refs-{os.urandom(6).hex()}"
+        amazon.create_bucket(Bucket=self._bucket)
+        amazon.create_bucket(Bucket=f"{self._bucket}-kept")
+        amazon.put_bucket_versioning(
+            Bucket=f"{self._bucket}-kept", VersioningConfiguration={"Status": "Enabled"}
+        )
+        self.uris = {
+            "file": (shared / "file").as_uri(), "http": f"{web.url}/http",
+            "s3": f"s3://{self._bucket}/s3", "kept": f"s3://{self._bucket}-kept/kept",
+            "gs": "gs://refs/gs",
+        }  # fmt: skip
+
+    def write(self, data: bytes, when: int = 1_700_000_000) -> None:
+        """Make it the content of all of them. nginx tells content apart by its time and size."""
+        (self._shared / "file").write_bytes(data)
+        self._web.write("http", data, when)
+        self._amazon.put_object(Bucket=self._bucket, Key="s3", Body=data)
+        self._amazon.put_object(Bucket=f"{self._bucket}-kept", Key="kept", Body=data)
+        self._google.blob("gs").upload_from_string(data)
+
+
+def test_every_scheme_by_every_way(sources: Sources, tmp_path: Path) -> None:
+    """Mount, commands, API and fsspec read what was recorded; what has changed is an error."""
+    ways: dict[str, Callable[[str], bytes]] = {
+        "mount": lambda name: (tmp_path / "mnt" / name).read_bytes(),
+        "open": lambda name: api.open("refs:v0", name).read(),
+        "entry": lambda name: Path(refs.get_path(name).download(place)).read_bytes(),
+        "fsspec": lambda name: fs.cat_file(f"refs:v0/{name}"),
+    }
+    names = [*sources.uris, "own"]
+    place = str(tmp_path / "first")
+    with mounted("mount", "refs", at=tmp_path / "mnt", expect_errors=True):
+        refs, fs = api.Api().artifact("refs:v0"), ArtfsFileSystem(skip_instance_cache=True)
+        for name, (way, read) in itertools.product(names, ways.items()):
+            assert read(name) == b"as it was", (name, way)
+        artfs("get", "refs", tmp_path / "all")
+        refs.download(str(tmp_path / "downloaded"))
+        for directory in ("all", "downloaded"):
+            found = {path.name: path.read_bytes() for path in (tmp_path / directory).iterdir()}
+            assert found == dict.fromkeys(names, b"as it was")
+    place = str(tmp_path / "second")  # what is there already is not asked for
+    sources.write(b"as it is!", 1_700_000_001)
+    artfs("rm", "own:v0", "--force")
+    refs, fs = api.Api().artifact("refs:v0"), ArtfsFileSystem(skip_instance_cache=True)
+    with mounted("mount", "refs", at=tmp_path / "mnt", expect_errors=True):
+        for name, (way, read) in itertools.product(names, ways.items()):
+            if name == "kept":
+                assert read(name) == b"as it was", way
+                continue
+            with pytest.raises((OSError, SourceChanged)) as raised:
+                read(name)
+            if way == "mount":
+                assert isinstance(raised.value, OSError)
+                assert raised.value.errno == errno.EIO, name
+            else:
+                assert "has changed since it was recorded" in str(raised.value), (name, way)
+    for command in (["get", "refs", tmp_path / "more", "--path"], ["cat", "refs"]):
+        for name in ("s3", "gs"):
+            done = artfs(*command, name, check=False)
+            assert (done.returncode, done.stdout) == (1, ""), (command, name)
+    assert not list((tmp_path / "more").iterdir())

@@ -74,7 +74,7 @@ def test_a_finalized_artifact_takes_no_values() -> None:
 @pytest.mark.parametrize(
     ("add", "error", "says"),
     [
-        (lambda a: a.add("text", "x"), InvalidValue, "a str: is no value, such as a Table"),
+        (lambda a: a.add("text", "x"), InvalidValue, "type str: is no value, such as a Table"),
         (lambda a: a.add(table(), ""), InvalidValue, "path '': names no entry"),
         (lambda a: a.add(table(), "../x"), InvalidValue, "path '../x': leads out"),
         (lambda a: a.add(table(), "file/x"), InvalidValue, "'file': is a file in this artifact"),
