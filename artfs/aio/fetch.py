@@ -88,12 +88,16 @@ class Fetcher:
     async def drive(self, steps: Steps[T]) -> T:
         """Run a traversal to its end, fetching each node it asks for.
 
-        Raises `DamagedBlob`, `Unreachable`.
+        Raises `DamagedBlob`, also where nodes do not fit together; `Unreachable`.
         """
         try:
             ref = next(steps)
             while True:
-                ref = steps.send(self._node_at_hand(ref) or await self._node(ref))
+                node = self._node_at_hand(ref) or await self._node(ref)
+                try:
+                    ref = steps.send(node)
+                except Damaged as error:
+                    raise DamagedBlob(ref, error.why) from error
         except StopIteration as end:
             result: T = end.value
             return result

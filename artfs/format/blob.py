@@ -7,9 +7,12 @@ import threading
 import zstandard
 from blake3 import blake3
 
-from artfs.errors import Damaged
+from artfs.errors import Damaged, InvalidValue
 from artfs.types import BlobRef
 
+#: Raw bytes, at most: a chunk has 256 KiB, a node some 10 KB. What says that it is larger asks for
+#: memory, and for nothing else.
+MAX = 64 << 20
 #: Only what compresses to less than this part of itself is stored compressed: below that the
 #: saving does not pay for decoding at every read.
 _WORTH = 0.9
@@ -30,8 +33,13 @@ _codecs = _Codecs()
 
 
 def encode(data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
-    """The bytes to store for raw bytes: zstd where that helps, else the same bytes."""
+    """The bytes to store for raw bytes: zstd where that helps, else the same bytes.
+
+    Raises `InvalidValue` for more than a reader takes: a directory whose names were chosen for it.
+    """
     size = len(data)
+    if size > MAX:
+        raise InvalidValue(f"a blob of {size} bytes", f"is larger than {MAX}")
     if size < 64:
         return data
     if size > 2 * _SAMPLE:

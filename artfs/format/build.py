@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from artfs.format import digest as digests
 from artfs.format import node as nodes
-from artfs.format.node import Child, DirInner, DirLeaf, ListInner, ListLeaf, Node, Run
+from artfs.format.node import Child, DirInner, DirLeaf, ListInner, ListLeaf, Node, Run, expect
 from artfs.types import BlobRef, Entry
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ StoreNode: TypeAlias = Callable[[bytes], BlobRef]
 #: an edit in a directory of a million rewrites four nodes of some 5 KB.
 _DIR_BITS = 6
 _LIST_BITS = 7
-_LIST_MIN, _LIST_MAX = 32, 1024
+_LIST_MIN = 32
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -199,7 +199,7 @@ class ListBuilder(_Builder[Run]):
 
 def list_node_ends(width: int, digest: bytes) -> bool:
     """Whether a chunk list's node ends after its `width`-th row, which has `digest`."""
-    return width >= _LIST_MAX or (width >= _LIST_MIN and _zero_bits(digest) >= _LIST_BITS)
+    return width >= nodes.LIST_MAX or (width >= _LIST_MIN and _zero_bits(digest) >= _LIST_BITS)
 
 
 Changes: TypeAlias = Sequence[tuple[bytes, Entry | None]]
@@ -221,14 +221,13 @@ def _edit_node(
     builder: DirBuilder, blob: BlobRef, height: int, changes: Changes, rightmost: bool
 ) -> Steps[None]:
     node = yield blob
-    if isinstance(node, DirLeaf):
-        _merge(builder, node.entries, changes)
+    if not height:
+        _merge(builder, expect(node, DirLeaf).entries, changes)
         return
-    assert isinstance(node, DirInner)
-    at = 0
-    for i, child in enumerate(node.children):
+    at, children = 0, expect(node, DirInner).children
+    for i, child in enumerate(children):
         end = at
-        is_last = i == len(node.children) - 1
+        is_last = i == len(children) - 1
         while end < len(changes) and (is_last or changes[end][0] <= child.last):
             end += 1
         last = rightmost and is_last
@@ -289,14 +288,15 @@ class _ListEditor:
 
     def node(self, blob: BlobRef, height: int, start: int, rightmost: bool) -> Steps[None]:
         node = yield blob
-        if isinstance(node, ListLeaf):
-            for run, offset in zip(node.runs, node.starts, strict=False):
+        if not height:
+            leaf = expect(node, ListLeaf)
+            for run, offset in zip(leaf.runs, leaf.starts, strict=False):
                 self.run(start + offset, run)
             return
-        assert isinstance(node, ListInner)
-        for i, child in enumerate(node.children):
-            first = start + node.starts[i]
-            last = rightmost and i == len(node.children) - 1
+        inner = expect(node, ListInner)
+        for i, child in enumerate(inner.children):
+            first = start + inner.starts[i]
+            last = rightmost and i == len(inner.children) - 1
             untouched = self._skip_to <= first and first + child.size <= self._next_start()
             if untouched and self._builder.can_push_node(height - 1, complete=not last):
                 self._builder.push_node(height - 1, child)

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 
 from artfs.errors import Damaged, UnsupportedFormat
+from artfs.format import blob as blob_codec
 from artfs.types import ArtifactKey, BlobRef, Entry, Kind
 
 FORMAT = 1
@@ -21,6 +22,8 @@ _Node: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 _Pack: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _InPack: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+_InBlob: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=blob_codec.MAX)]
+_Height: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=63)]
 
 
 class StoreRecord(msgspec.Struct, frozen=True):
@@ -47,12 +50,12 @@ class RootRecord(msgspec.Struct, frozen=True):
     mtime_ns: int
     size: _Count
     count: _Count
-    height: _Count = 0
+    height: _Height = 0
     node: _Node = ""
-    node_size: _InPack = 0
+    node_size: _InBlob = 0
     pack: _Pack = ""
     offset: _InPack = 0
-    stored: _InPack = 0
+    stored: _InBlob = 0
 
     @classmethod
     def of(cls, root: Entry) -> RootRecord:
@@ -191,7 +194,7 @@ def decode(data: bytes, kind: type[R], key: str) -> R:
                 "use a newer artfs",
             )  # fmt: skip
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(key, f"cannot be decoded ({error})") from error
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
+from artfs.errors import Damaged
 from artfs.format.build import Steps
-from artfs.format.node import DirInner, DirLeaf, ListInner, ListLeaf, index_at
+from artfs.format.node import DirInner, DirLeaf, ListInner, ListLeaf, expect, index_at
 from artfs.types import BlobRef, Entry, Kind
 
 Numbered = tuple[int, Entry]
@@ -30,11 +31,11 @@ def find(directory: Entry, ordinal: int, name: bytes) -> Steps[Numbered | None]:
             return None
         first += node.starts[i]
         node = yield node.children[i].blob
-    assert isinstance(node, DirLeaf)
-    i = bisect_left(node.names, name)
-    if i == len(node.names) or node.names[i] != name:
+    leaf = expect(node, DirLeaf)
+    i = bisect_left(leaf.names, name)
+    if i == len(leaf.names) or leaf.names[i] != name:
         return None
-    return first + node.starts[i], node.entries[i]
+    return first + leaf.starts[i], leaf.entries[i]
 
 
 def at(root: Entry, ordinal: int) -> Steps[list[Numbered]]:
@@ -53,9 +54,9 @@ def at(root: Entry, ordinal: int) -> Steps[list[Numbered]]:
             i = index_at(node.starts, ordinal - first)
             first += node.starts[i]
             node = yield node.children[i].blob
-        assert isinstance(node, DirLeaf)
-        i = index_at(node.starts, ordinal - first)
-        way.append((first + node.starts[i], node.entries[i]))
+        leaf = expect(node, DirLeaf)
+        i = index_at(leaf.starts, ordinal - first)
+        way.append((first + leaf.starts[i], leaf.entries[i]))
     return way
 
 
@@ -75,6 +76,8 @@ def page(directory: Entry, ordinal: int, after: int) -> Steps[list[Numbered]]:
         if i < len(leaf.entries):
             starts = leaf.starts
             return [(leaf_first + starts[k], leaf.entries[k]) for k in range(i, len(leaf.entries))]
+        if leaf_end <= wanted < end:
+            raise Damaged("manifest node", "has fewer entries than it is said to have")
         wanted = leaf_end
     return []
 
@@ -87,8 +90,8 @@ def _leaf_at(
         i = index_at(node.starts, ordinal - first)
         first += node.starts[i]
         node = yield node.children[i].blob
-    assert isinstance(node, DirLeaf)
-    return first, first + node.starts[-1], node
+    leaf = expect(node, DirLeaf)
+    return first, first + leaf.starts[-1], leaf
 
 
 def page_by_name(directory: Entry, after: bytes) -> Steps[list[Entry]]:
@@ -102,8 +105,8 @@ def page_by_name(directory: Entry, after: bytes) -> Steps[list[Entry]]:
         if i == len(node.lasts):
             return []
         node = yield node.children[i].blob
-    assert isinstance(node, DirLeaf)
-    return node.entries[bisect_right(node.names, after) if after else 0 :]
+    leaf = expect(node, DirLeaf)
+    return leaf.entries[bisect_right(leaf.names, after) if after else 0 :]
 
 
 def resolve(root: Entry, path: bytes) -> Steps[Entry | None]:
@@ -120,37 +123,54 @@ def resolve(root: Entry, path: bytes) -> Steps[Entry | None]:
 
 
 Piece = tuple[int, BlobRef]
+#: Chunks of a part of a file, at most: one for each so many bytes, and some. All but a file's last
+#: have 16 KiB; what is listed must not depend on whoever has stored less.
+_LEAST, _SOME = 4 << 10, 4096
 
 
 def chunks(file: Entry, offset: int, length: int) -> Steps[list[Piece]]:
     """The chunks that hold bytes [offset, offset+length) of a file, each with the offset at which
-    it begins, in file order."""
+    it begins, in file order and without gaps. Raises `Damaged` if the file's list has not all."""
     end = min(offset + length, file.size)
     if file.kind != Kind.FILE or file.blob is None or offset >= end:
         return []
     if file.height == 0:
         return [(0, file.blob)]
     found: list[Piece] = []
-    yield from _collect(file.blob, 0, offset, end, found)
+    yield from _collect(file.blob, file.height - 1, 0, (offset, end), found)
+    at = found[0][0] if found else end
+    for begin, blob in found:
+        if begin != at:
+            raise Damaged("list of chunks", f"has a gap at {at}")
+        at += blob.size
+    if not found or found[0][0] > offset or at < end:
+        raise Damaged("list of chunks", f"has not all of {file.size} bytes")
     return found
 
 
-def _collect(blob: BlobRef, first: int, offset: int, end: int, found: list[Piece]) -> Steps[None]:
+def _collect(
+    blob: BlobRef, height: int, first: int, wanted: tuple[int, int], found: list[Piece]
+) -> Steps[None]:
+    offset, end = wanted
     node = yield blob
-    assert isinstance(node, ListInner | ListLeaf)
-    i = index_at(node.starts, max(0, offset - first))
-    if isinstance(node, ListInner):
-        while i < len(node.children) and first + node.starts[i] < end:
-            child = node.children[i]
-            yield from _collect(child.blob, first + node.starts[i], offset, end, found)
+    if height:
+        inner = expect(node, ListInner)
+        i = index_at(inner.starts, max(0, offset - first))
+        while i < len(inner.children) and first + inner.starts[i] < end:
+            child = inner.children[i]
+            yield from _collect(child.blob, height - 1, first + inner.starts[i], wanted, found)
             i += 1
         return
-    while i < len(node.runs) and first + node.starts[i] < end:
-        run, start = node.runs[i], first + node.starts[i]
+    leaf = expect(node, ListLeaf)
+    i = index_at(leaf.starts, max(0, offset - first))
+    while i < len(leaf.runs) and first + leaf.starts[i] < end:
+        run, start = leaf.runs[i], first + leaf.starts[i]
         skipped = max(0, offset - start) // run.blob.size
         for k in range(skipped, run.repeats):
             begin = start + k * run.blob.size
             if begin >= end:
                 break
             found.append((begin, run.blob))
+            if len(found) > (end - offset) // _LEAST + _SOME:
+                raise Damaged("list of chunks", "has chunks that are too small")
         i += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from artfs.format.node import Child, DirInner, DirLeaf
+from artfs.format.node import Child, DirInner, DirLeaf, expect
 from artfs.repo.blobs import Blobs
 from artfs.types import Entry
 
@@ -96,8 +96,7 @@ def _descend(nodes: _Nodes, height: int, blobs: Blobs) -> _Nodes:
         if h < height:
             result.append((child, h))
             continue
-        node = blobs.node(child.blob)
-        assert isinstance(node, DirInner)
+        node = expect(blobs.node(child.blob), DirInner)
         result += [(c, h - 1) for c in node.children]
     return result
 
@@ -105,9 +104,8 @@ def _descend(nodes: _Nodes, height: int, blobs: Blobs) -> _Nodes:
 def _entries(nodes: _Nodes, blobs: Blobs) -> dict[bytes, Entry]:
     found: dict[bytes, Entry] = {}
     for child, _ in nodes:
-        node = blobs.node(child.blob)
-        assert isinstance(node, DirLeaf)
-        found.update(zip(node.names, node.entries, strict=True))
+        leaf = expect(blobs.node(child.blob), DirLeaf)
+        found.update(zip(leaf.names, leaf.entries, strict=True))
     return found
 
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from blake3 import blake3
 
-from artfs.errors import ArtfsError, Damaged, Unsupported
+from artfs.errors import ArtfsError, Unsupported
 from artfs.format import walk
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, drive
@@ -89,8 +89,6 @@ class Export:
 
     def _children(self, directory: Entry, path: bytes, below: bytes, selected: bool) -> None:
         for entry in children(directory, self._blobs):
-            if entry.name in (b".", b"..") or b"/" in entry.name:
-                raise Damaged(os.fsdecode(below + entry.name), "is no name for a file")
             inner = below + entry.name
             chosen = selected or any(fnmatch.fnmatchcase(inner, p) for p in self._patterns)
             target = path + b"/" + entry.name

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
+import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from artfs.errors import Damaged
 from artfs.format import walk
 from artfs.format.build import DirBuilder, ListBuilder, Root, Splice, edit_directory, edit_list
 from artfs.format.digest import of_bytes
-from artfs.format.node import Node, Run, decode
+from artfs.format.node import Child, Node, Run, decode, encode_dir_inner, encode_list_inner
 from artfs.types import BlobRef, Entry, Kind
 
 T = TypeVar("T")
@@ -195,3 +198,70 @@ def test_pages_go_on_from_any_position() -> None:
         after = found[0][0]  # one at a time: every entry is once the first of a page
         listed[len(listed) - len(found) :] = found[:1]
     assert [e.name for _, e in listed] == [b"d%03d" % n for n in range(200)]
+
+
+def test_a_directory_that_has_less_than_it_is_said_to_have_is_damaged() -> None:
+    nodes = Nodes()
+    root, _ = tree(nodes)
+    said = replace(root, count=root.count + 1000)
+    with pytest.raises(Damaged, match="fewer entries"):
+        nodes.drive(walk.page(said, 0, root.count))
+    leaf = directory(build_dir({b"f": file_entry(b"f", b"x")}, nodes))
+    assert leaf.blob is not None
+    child = Child(leaf.blob, leaf.digest, 1, 50, 1, b"f")
+    inner = nodes.store(encode_dir_inner([child, replace(child, last=b"g")]))
+    said = replace(leaf, count=100, blob=inner, height=1)
+    with pytest.raises(Damaged, match="fewer entries"):
+        nodes.drive(walk.page(said, 0, 1))
+
+
+def list_of(chunks: list[BlobRef], nodes: Nodes) -> Entry:
+    file = file_of(build_list(chunks, nodes))
+    assert file.height == 1
+    return file
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 1000), (300, 10), (900, 1)])
+def test_a_file_that_is_longer_than_its_chunks_is_damaged(offset: int, length: int) -> None:
+    nodes = Nodes()
+    file = list_of(runs([1, 2, 3]), nodes)
+    with pytest.raises(Damaged, match="has not all"):
+        nodes.drive(walk.chunks(replace(file, size=1000), offset, length))
+
+
+def test_a_file_with_a_gap_in_its_list_is_damaged() -> None:
+    nodes = Nodes()
+    file = list_of(runs([1, 2, 3]), nodes)
+    assert file.blob is not None
+    child = Child(file.blob, file.digest, file.size + 5, 0, 3)
+    gappy = replace(file, blob=nodes.store(encode_list_inner([child, child])), height=2, size=70)
+    with pytest.raises(Damaged, match="gap"):
+        nodes.drive(walk.chunks(gappy, 0, 70))
+
+
+def test_a_list_of_crumbs_takes_no_memory() -> None:
+    nodes = Nodes()
+    crumb = BlobRef(b"d" * 32, 1, b"q" * 16, 8, 1)
+    file = file_of(build_list([crumb, *runs([1])], nodes))
+    root = nodes.drive(edit_list(file, [Splice(0, 1, [crumb] * 20_000)], nodes.store))
+    with pytest.raises(Damaged, match="too small"):
+        nodes.drive(walk.chunks(file_of(root), 0, 20_000))
+
+
+def test_a_node_of_another_kind_is_damaged() -> None:
+    nodes = Nodes()
+    file = list_of(runs([1, 2, 3]), nodes)
+    folder = directory(build_dir({b"f": file_entry(b"f", b"x")}, nodes))
+    swapped = replace(folder, blob=file.blob), replace(file, blob=folder.blob)
+    for steps in (
+        walk.find(swapped[0], 0, b"f"),
+        walk.at(swapped[0], 1),
+        walk.page(swapped[0], 0, 0),
+        walk.page_by_name(swapped[0], b""),
+        walk.chunks(swapped[1], 0, 9),
+        walk.chunks(replace(file, height=2), 0, 9),
+        edit_directory(swapped[0], [(b"f", None)], nodes.store),
+        edit_list(swapped[1], [Splice(0, 1, [])], nodes.store),
+    ):
+        with pytest.raises(Damaged):
+            nodes.drive(steps)

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import tracemalloc
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from artfs.errors import Damaged, UnsupportedFormat
+from artfs.errors import Damaged, InvalidValue, UnsupportedFormat
 from artfs.format import blob, node, pack, record
 from artfs.format.digest import of_bytes
 from artfs.format.node import Child, DirInner, DirLeaf, ListInner, ListLeaf, Run
 from artfs.format.pack import BlobKind
-from artfs.format.record import RootRecord, StoreRecord, VersionRecord
+from artfs.format.record import LabelsRecord, RootRecord, StoreRecord, VersionRecord
 from artfs.types import BlobRef, Entry, Kind
+
+R = TypeVar("R")
 
 digests = st.binary(min_size=32, max_size=32)
 sizes = st.integers(0, 1 << 40)
+blob_sizes = st.integers(1, blob.MAX)
 refs = st.builds(
-    BlobRef, digests, st.integers(1, 1 << 30), st.sampled_from([b"p" * 16, b"q" * 16]),
-    st.integers(0, 1 << 30), st.integers(1, 1 << 30),
+    BlobRef, digests, blob_sizes, st.sampled_from([b"p" * 16, b"q" * 16]),
+    st.integers(0, 1 << 30), blob_sizes,
 )  # fmt: skip
-names = st.binary(min_size=1, max_size=255)
+names = st.binary(min_size=1, max_size=255).filter(
+    lambda name: not {b"/", b"\0"} & {bytes([c]) for c in name} and name not in (b".", b"..")
+)
 modes = st.integers(0, 0o7777)
-times = st.integers(-(1 << 62), 1 << 62)
+times = st.integers(-(1 << 63), (1 << 64) - 1)
 
 
 @st.composite
@@ -48,33 +56,40 @@ def entries(draw: st.DrawFn) -> Entry:
         )  # fmt: skip
     if what == "none":
         return Entry(name, Kind.DIRECTORY, mode, mtime, 0, 0, draw(digests))
-    target = draw(st.binary(min_size=1, max_size=99))
+    target = draw(st.binary(min_size=1, max_size=99).filter(lambda target: 0 not in target))
     kind = Kind.SYMLINK if what == "link" else Kind.REFERENCE
     return Entry(name, kind, mode, mtime, len(target), 0, draw(digests), target=target)
 
 
-@given(st.lists(entries(), max_size=20))
+def in_order(rows: st.SearchStrategy[R], name: Callable[[R], bytes]) -> st.SearchStrategy[list[R]]:
+    some = st.lists(rows, min_size=1, max_size=20, unique_by=name)
+    return some.map(lambda found: sorted(found, key=name))
+
+
+@given(in_order(entries(), lambda entry: entry.name))
 def test_directory_leaves(rows: list[Entry]) -> None:
     decoded = node.decode(node.encode_dir_leaf(rows))
     assert isinstance(decoded, DirLeaf)
     assert decoded.entries == rows
 
 
-@given(st.lists(st.builds(Child, refs, digests, sizes, sizes, sizes, names), max_size=20))
+@given(
+    in_order(st.builds(Child, refs, digests, sizes, sizes, sizes, names), lambda child: child.last)
+)
 def test_inner_directory_nodes(rows: list[Child]) -> None:
     decoded = node.decode(node.encode_dir_inner(rows))
     assert isinstance(decoded, DirInner)
     assert decoded.children == rows
 
 
-@given(st.lists(st.builds(Run, refs, st.integers(1, 1 << 40)), max_size=20))
+@given(st.lists(st.builds(Run, refs, st.integers(1, 1 << 30)), min_size=1, max_size=20))
 def test_chunk_lists(rows: list[Run]) -> None:
     decoded = node.decode(node.encode_list_leaf(rows))
     assert isinstance(decoded, ListLeaf)
     assert decoded.runs == rows
 
 
-@given(st.lists(st.builds(Child, refs, digests, sizes, st.just(0), sizes), max_size=20))
+@given(st.lists(st.builds(Child, refs, digests, sizes, st.just(0), sizes), min_size=1, max_size=20))
 def test_inner_chunk_lists(rows: list[Child]) -> None:
     decoded = node.decode(node.encode_list_inner(rows))
     assert isinstance(decoded, ListInner)
@@ -91,6 +106,63 @@ anything = st.recursive(
 def test_what_is_no_node_is_damaged(data: bytes) -> None:
     with pytest.raises(Damaged):
         node.decode(data)
+
+
+REF = BlobRef(b"d" * 32, 9, b"p" * 16, 8, 9)
+FILE = Entry(b"f", Kind.FILE, 0o644, 7, 9, 0, b"d" * 32, REF)
+LINK = Entry(b"l", Kind.SYMLINK, 0o777, 7, 2, 0, b"d" * 32, target=b"to")
+LIST = replace(FILE, size=99, digest=b"l" * 32, height=1)
+DIR = Entry(b"s", Kind.DIRECTORY, 0o755, 7, 9, 1, b"e" * 32, REF)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        *([replace(FILE, name=name)] for name in (b"", b".", b"..", b"../x", b"a\0", b"n" * 256)),
+        [FILE, replace(FILE, name=b"e")],
+        [FILE, FILE],
+        *([replace(FILE, mode=mode)] for mode in (-1, 0o10000, 0o100644)),
+        *([replace(FILE, size=size)] for size in (-1, 0, blob.MAX + 1)),
+        [replace(FILE, digest=b"short")],
+        *([replace(FILE, blob=replace(REF, offset=offset))] for offset in (-1, 1 << 31)),
+        *([replace(FILE, blob=replace(REF, stored=n))] for n in (-1, 0, blob.MAX + 1)),
+        [replace(FILE, blob=replace(REF, pack=b"../../x"))],
+        *([replace(LIST, blob=replace(REF, size=size))] for size in (0, blob.MAX + 1)),
+        *([replace(LIST, height=height)] for height in (-1, 64)),
+        *([replace(DIR, count=count)] for count in (-1, 1 << 63)),
+        [replace(DIR, size=-1)],
+        [replace(LINK, target=b"", size=0)],
+        [replace(LINK, target=b"a\0")],
+        [replace(LINK, kind=Kind.FILE)],
+    ],
+)
+def test_entries_that_nobody_can_have_stored_are_damaged(rows: list[Entry]) -> None:
+    assert node.decode(node.encode_dir_leaf([FILE, LINK, DIR]))
+    with pytest.raises(Damaged):
+        node.decode(node.encode_dir_leaf(rows))
+
+
+@pytest.mark.parametrize(
+    "run", [Run(REF, 0), Run(REF, -1), Run(replace(REF, size=0), 1), Run(REF, 1 << 62)]
+)
+def test_runs_that_nobody_can_have_stored_are_damaged(run: Run) -> None:
+    assert node.decode(node.encode_list_leaf([Run(REF, 2)]))
+    with pytest.raises(Damaged):
+        node.decode(node.encode_list_leaf([run]))
+
+
+@pytest.mark.parametrize("width", [0, node.LIST_MAX + 1])
+def test_lists_are_bounded(width: int) -> None:
+    with pytest.raises(Damaged):
+        node.decode(node.encode_list_leaf([Run(REF)] * width))
+
+
+def test_what_is_nested_without_end_is_damaged() -> None:
+    with pytest.raises(Damaged):
+        node.decode(b"\x91" * 100_000 + b"\x00")
+    with pytest.raises(Damaged):
+        record.decode(b'{"metadata":{"a":' + b"[" * 9999 + b"]" * 9999 + b"}}", LabelsRecord, "k")
 
 
 @given(st.binary(max_size=30_000), st.booleans())
@@ -124,6 +196,11 @@ def test_a_frame_that_grows_beyond_its_blob_is_not_unpacked() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_nothing_is_stored_that_is_too_large_to_be_read() -> None:
+    with pytest.raises(InvalidValue):
+        blob.encode(bytes(blob.MAX + 1))
 
 
 @given(st.binary(max_size=9).map(lambda data: data * 1000))
