@@ -25,6 +25,7 @@ from artfs.vfs.draft.intervals import Range
 from artfs.vfs.draft.recent import Recent
 from artfs.vfs.draft.schema import NEVER, migrate
 from artfs.vfs.draft.wal import Log
+from artfs.vfs.errors import FileSystemError
 
 #: Numbers are taken in blocks, so that most new inodes do not touch `counters`.
 _BLOCK = 1024
@@ -131,13 +132,17 @@ class Journal:
         return self._other or any(self._fresh)
 
     def _require(self) -> None:
+        """Refuse what needs the tables when they are not what was answered for any more."""
+        if self._open and not self._db.in_transaction:
+            self._give_up()  # undone by SQLite, where a query failed
         if self._failed:
-            raise sqlite3.OperationalError("could not be written")
+            why = "its journal could not be written; unmount it with --keep, and resume it"
+            raise FileSystemError("draft", why)
 
     def _begin(self) -> None:
         self._require()
         if not self._open:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._change("BEGIN IMMEDIATE")
             self._open = True
             self._changes_before = self._db.total_changes
 
@@ -150,24 +155,28 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def do(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something. Raises as `commit`."""
-        self._begin()
-        self._write_gathered()
-        self._other = True
+    def _change(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._db.execute(sql, args)
         except sqlite3.Error:
             self._give_up()
             raise
 
+    def do(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run a statement that changes something. Raises as `commit`."""
+        self._begin()
+        self._write_gathered()
+        self._other = True
+        return self._change(sql, args)
+
     def ask(self, sql: str, args: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a query."""
+        """Run a query. Raises as `commit`."""
+        self._require()
         self._write_gathered()
         return self._db.execute(sql, args)
 
     def _write_gathered(self) -> None:
-        if self._failed or not (self._inodes or self._names or self._changes):
+        if not (self._inodes or self._names or self._changes):
             return
         self._begin()
         try:
@@ -204,7 +213,8 @@ class Journal:
         """End the transaction: what was changed outlives the daemon.
 
         Raises `NoSpace`: then it can be tried again. Raises `sqlite3.Error`: then no more changes
-        are taken, see `_give_up`, and nothing is called committed any more.
+        are taken, see `_give_up`, nothing is called committed any more, and what needs the tables
+        raises `FileSystemError`.
         """
         self._require()
         if self.pending:
@@ -215,12 +225,8 @@ class Journal:
         self._begin()
         self._write_gathered()
         generation = self._next_generation
-        try:
-            self._db.execute("UPDATE counters SET value = ? WHERE name = 'recent'", (generation,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            self._give_up()
-            raise
+        self._change("UPDATE counters SET value = ? WHERE name = 'recent'", (generation,))
+        self._change("COMMIT")
         self._open = False
         self._generation, self._next_generation = generation, generation + 1
         self._recent.restart()
@@ -329,7 +335,8 @@ class Journal:
         key = parent, name
         if key in self._dentries:
             return self._dentries[key]
-        if self.pending and not self._failed:
+        self._require()
+        if self.pending:
             self._begin()  # or the query is a transaction of its own, which locks files
         found: tuple[int, int] | None = self._db.execute(
             "SELECT ino, seq FROM dentries WHERE parent = ? AND name = ?", key
@@ -405,6 +412,7 @@ class Journal:
 
     def extents(self, ino: int, epoch: int, start: int, end: int) -> list[Range]:
         """The written ranges that overlap or touch [start, end), whole."""
+        self._require()
         return extents(self._db, ino, epoch, start, end)
 
     def add_extent(self, ino: int, epoch: int, start: int, end: int) -> None:
@@ -450,6 +458,7 @@ class Journal:
         gathered = self._inodes.get(ino)
         if gathered is not None:
             return gathered
+        self._require()
         row: Row | None = self._db.execute("SELECT * FROM inodes WHERE ino = ?", (ino,)).fetchone()
         return row
 

@@ -84,8 +84,10 @@ class Draft:
     def close(self) -> None:
         """Commit the journal and let others have the draft. Idempotent."""
         if self._lock >= 0:
-            self.journal.close()
-            self._unlock()
+            try:
+                self.journal.close()
+            finally:
+                self._unlock()
 
     def abandon(self) -> None:
         """Let go without committing anything, as a kill would."""

@@ -181,7 +181,7 @@ class DraftTree:
             if inode is not None:
                 inode.forgotten = True
                 # Nobody can be told of an error; the next mount sweeps what stays.
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(sqlite3.Error, FileSystemError):
                     self._garbage.bury_if_free(inode)
 
     def looked_up(self, ino: int) -> None:
@@ -291,7 +291,9 @@ class DraftTree:
         if not (self._journal.unnoted or self._inodes.is_touched(inode)):
             return
         if self._handles.only_reads(handle):
-            self._save()  # what others changed; they, not who reads, wait for a checkpoint
+            # What others changed; they, not who reads, wait for a checkpoint, and hear of errors.
+            with contextlib.suppress(FileSystemError):
+                self._save()
         else:
             await self._done()
 
@@ -473,9 +475,11 @@ class DraftTree:
         if self.draft.closed:
             return
         with disk_errors("draft"):
-            self._inodes.save()
-            self._data.close_all()
-            await in_thread(self.draft.close)
+            try:
+                self._inodes.save()
+            finally:
+                self._data.close_all()
+                await in_thread(self.draft.close)
 
 
 def _drop_privileges(inode: Inode) -> None:
