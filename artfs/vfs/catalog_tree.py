@@ -32,6 +32,11 @@ from artfs.vfs.version_tree import SLOT_BITS, VersionTree, stats
 
 #: An artifact's directory, or an alias in it.
 Place = tuple[ArtifactKey, str | None]
+#: What a listing shows: an alias and where it points; without an alias a version; -1 for an
+#: artifact's directory.
+_Member = tuple[ArtifactKey, str, int]
+#: Of these so many are made into entries at once, about what the kernel asks for.
+_PAGE = 64
 
 
 class CatalogTree(ReadOnlyTree):
@@ -53,7 +58,7 @@ class CatalogTree(ReadOnlyTree):
         self._started_ns = time.time_ns()
         self._inodes: dict[Place, int] = {}
         self._places: dict[int, Place] = {}
-        self._listings: dict[int, tuple[int, list[DirEntry]]] = {}
+        self._listings: dict[int, tuple[int, list[_Member]]] = {}
         # Handles of what is in a version are VersionTree's: inode numbers, with a slot in them.
         self._handles = itertools.count(1)
 
@@ -166,21 +171,25 @@ class CatalogTree(ReadOnlyTree):
         if position == 0:
             listing = await (self._list_root() if ino == ROOT else self._list_artifact(ino))
             self._listings[handle] = (ino, listing)
-        return listing[position:]
+        page = listing[position : position + _PAGE]
+        return [DirEntry(*self._shown(*one), at) for at, one in enumerate(page, position + 1)]
 
-    async def _list_root(self) -> list[DirEntry]:
+    async def _list_root(self) -> list[_Member]:
         keys = await self._catalog.artifacts(self._entity, self._project)
-        return [
-            DirEntry(key.name.encode(), self._directory(self._inode((key, None))), position)
-            for position, key in enumerate(keys, 1)
-        ]
+        return [(key, "", -1) for key in keys]
 
-    async def _list_artifact(self, ino: int) -> list[DirEntry]:
+    async def _list_artifact(self, ino: int) -> list[_Member]:
         key, _ = self._place(ino)
         contents = await self._catalog.contents(key)
-        found = [(_target(n), self._unread(key, n)) for n in contents.versions]
-        found += [(a.encode(), self._link(key, a, n)) for a, n in contents.aliases.items()]
-        return [DirEntry(name, attrs, at) for at, (name, attrs) in enumerate(found, 1)]
+        versions = [(key, "", number) for number in contents.versions]
+        return versions + [(key, alias, number) for alias, number in contents.aliases.items()]
+
+    def _shown(self, key: ArtifactKey, alias: str, number: int) -> tuple[bytes, Attrs]:
+        if alias:
+            return alias.encode(), self._link(key, alias, number)
+        if number < 0:
+            return key.name.encode(), self._directory(self._inode((key, None)))
+        return _target(number), self._unread(key, number)
 
     def _unread(self, key: ArtifactKey, number: int) -> Attrs:
         """A version's directory before its record is read: the kernel asks again for all but the
