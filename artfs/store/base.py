@@ -37,13 +37,15 @@ class ObjectReader(ABC):
         Raises `Unreachable`, and `ObjectNotFound` if the object is gone meanwhile.
         """
 
-    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
-        """The bytes that `read` would return, handed to `write` piece by piece as they come.
+    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> int | None:
+        """The bytes that `read` would return, handed to `write` piece by piece as they come. The
+        object's size, if the store says it.
 
         Raises as `read`, after which some may have been handed over, and what `write` raises, which
         ends it at once. `write` may be given nothing, b"", before the store is asked again.
         """
         write(self.read(offset, length))
+        return None
 
     @abstractmethod
     def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:

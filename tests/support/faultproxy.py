@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import sys
 import threading
 from collections import Counter
@@ -74,10 +75,14 @@ class _Cut(Exception):
 class FaultProxy:
     """A proxy to a port of 127.0.0.1. All methods may be called from any thread."""
 
-    def __init__(self, target: int, latency: float = 0.0, port: int = 0) -> None:
+    def __init__(
+        self, target: int, latency: float = 0.0, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`tls`: it is spoken with clients, not with the server."""
         self.port = port
         self.latency = latency
         self._target = target
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
         self._requests: list[Request] = []
@@ -90,7 +95,7 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()
@@ -111,7 +116,7 @@ class FaultProxy:
 
     async def _up(self) -> None:
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, limit=_HEAD_MAX
+            self._accept, "127.0.0.1", self.port, limit=_HEAD_MAX, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -419,9 +419,11 @@ class CachedReader(ObjectReader):
 
         if self._inner is None:
             self._inner = self._shared.open(self._key)
-        self._inner.copy(begin, length, count)
+        size = self._inner.copy(begin, length, count)
         self._shared.counter.add(requests=1, fetched=came)
-        if came < length and (came or not first):
+        if size:
+            self._size = size
+        elif came < length and (came or not first):
             self._size = begin + came
 
     def close(self) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 
 from artfs.errors import ObjectNotFound
 from artfs.store.s3.transfer import Transfer
@@ -12,11 +11,26 @@ from artfs.store.s3.transfer import Transfer
 _AT_ONCE = 16
 
 
-def existing(transfer: Transfer, keys: Sequence[str]) -> set[str]:
+def existing(transfer: Transfer, keys: Iterable[str]) -> set[str]:
     """Those of the keys that have an object. Raises `Unreachable`."""
-    question = _Question(transfer, keys)
+
+    def is_there(key: str) -> bool:
+        try:
+            transfer.info(key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    return those_of(keys, is_there)
+
+
+def those_of(keys: Iterable[str], is_so: Callable[[str], bool]) -> set[str]:
+    """The keys of which something is so, asked for 16 at once. Raises what `is_so` raises."""
+    question = _Question(keys, is_so)
     # Not by an executor, as in `writer`. What the caller's thread can do needs no other.
-    others = [threading.Thread(target=question.work) for _ in range(min(_AT_ONCE, len(keys)) - 1)]
+    others = [
+        threading.Thread(target=question.work) for _ in range(min(_AT_ONCE, question.size) - 1)
+    ]
     for thread in others:
         thread.start()
     question.work()
@@ -28,19 +42,22 @@ def existing(transfer: Transfer, keys: Sequence[str]) -> set[str]:
 
 
 class _Question:
-    def __init__(self, transfer: Transfer, keys: Sequence[str]) -> None:
-        self._transfer = transfer
+    def __init__(self, keys: Iterable[str], is_so: Callable[[str], bool]) -> None:
         self._left = list(keys)
+        self._is_so = is_so
+        self.size = len(self._left)
         self.found: set[str] = set()
         self.failure: Exception | None = None
 
     def work(self) -> None:
         """Ask for what is left, until nothing is, or something failed."""
         try:
-            while self._left and self.failure is None:
-                with contextlib.suppress(IndexError, ObjectNotFound):
+            while self.failure is None:
+                try:
                     key = self._left.pop()
-                    self._transfer.info(key)
+                except IndexError:
+                    return
+                if self._is_so(key):
                     self.found.add(key)
         except Exception as error:
             self.failure = error

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from artfs.store.base import ObjectInfo
 from artfs.store.keys import RESERVED, is_component
 from artfs.store.s3.errors import translated
+from artfs.store.s3.existence import those_of
 from artfs.store.s3.transfer import Transfer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
-#: Servers that have no directories, so that what is listed as one has an object below it.
+#: Servers that have no directories, so that what is listed as one has an object below it. Of others
+#: that takes a request for each, all at once.
 _FLAT = frozenset({"AmazonS3"})
-#: Keys of one answer, the most that S3 gives.
-_PAGE = 1000
+#: Keys of one answer, the most that S3 gives; and where the first one is all that counts.
+_PAGE, _FEW = 1000, 3
 
 
 def objects(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
@@ -45,9 +47,9 @@ def _key(info: ObjectInfo) -> str:
     return info.key
 
 
-def _unordered(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
+def _unordered(transfer: Transfer, prefix: str, size: int | None = None) -> Iterator[ObjectInfo]:
     location = transfer.location
-    for page in _pages(transfer, prefix, ""):
+    for page in _pages(transfer, prefix, "", size or _PAGE):
         for found in page.get("Contents", ()):
             key = location.key(found["Key"])
             if _is_key(key):
@@ -56,16 +58,19 @@ def _unordered(transfer: Transfer, prefix: str) -> Iterator[ObjectInfo]:
 
 def names(transfer: Transfer, prefix: str) -> list[str]:
     """The next path components below a prefix, sorted. Raises `Unreachable`."""
-    found = set[str]()
-    for page in _pages(transfer, prefix, "/"):
+    found, doubtful = set[str](), set[str]()
+    for page in _pages(transfer, prefix, "/", _PAGE):
         flat = page["ResponseMetadata"]["HTTPHeaders"].get("server") in _FLAT
         keys = [transfer.location.key(o["Key"]) for o in page.get("Contents", ())]
-        found.update(key[len(prefix) :] for key in keys if _is_key(key))
-        for below in page.get("CommonPrefixes", ()):
-            key = transfer.location.key(below["Prefix"])
-            if _is_key(key[:-1]) and (flat or any(True for _ in _unordered(transfer, key))):
-                found.add(key[len(prefix) : -1])
-    return sorted(found)
+        found.update(filter(_is_key, keys))
+        below = [transfer.location.key(p["Prefix"])[:-1] for p in page.get("CommonPrefixes", ())]
+        (found if flat else doubtful).update(filter(_is_key, below))
+    found |= those_of(doubtful, lambda key: _is_filled(transfer, key))
+    return sorted(key[len(prefix) :] for key in found)
+
+
+def _is_filled(transfer: Transfer, key: str) -> bool:
+    return any(True for _ in _unordered(transfer, f"{key}/", _FEW))
 
 
 def _is_key(key: str) -> bool:
@@ -74,7 +79,9 @@ def _is_key(key: str) -> bool:
     return all(map(is_component, parts)) and parts[0] not in RESERVED
 
 
-def _pages(transfer: Transfer, prefix: str, delimiter: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+def _pages(
+    transfer: Transfer, prefix: str, delimiter: str, size: int
+) -> Iterator[ListObjectsV2OutputTypeDef]:
     location = transfer.location
     below = location.name_prefix(prefix)
     pages = iter(
@@ -82,7 +89,7 @@ def _pages(transfer: Transfer, prefix: str, delimiter: str) -> Iterator[ListObje
             Bucket=location.bucket,
             Prefix=below,
             Delimiter=delimiter,
-            PaginationConfig={"PageSize": _PAGE},
+            PaginationConfig={"PageSize": size},
         )
     )
     while True:

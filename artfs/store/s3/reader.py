@@ -23,9 +23,10 @@ class S3Reader(ObjectReader):
         data, self._size = self._transfer.read(self._key, offset, length)
         return data
 
-    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> None:
+    def copy(self, offset: int, length: int, write: Callable[[bytes], object]) -> int | None:
         if length > 0 and (self._size is None or offset < self._size):
             self._size = self._transfer.copy(self._key, offset, length, write)
+        return self._size
 
     def read_cached(self, offset: int, length: int, patience: float = 0.0) -> bytes | None:
         past_end = self._size is not None and offset >= self._size

@@ -6,12 +6,15 @@ import base64
 import hashlib
 import os
 import secrets
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.retries import standard
@@ -32,7 +35,7 @@ from artfs.store.s3.location import Location
 from artfs.store.s3.store import S3Store
 from tests.support.faultproxy import Fault, FaultProxy
 from tests.support.mounts import wait_for
-from tests.support.s3server import BUCKET, S3Server
+from tests.support.s3server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 BIG = hashlib.shake_256(b"parts").digest(2 * writer.PART + 1000)
 
@@ -166,6 +169,21 @@ def fetching() -> int:
     return sum(thread.name == "artfs-fetch" for thread in threading.enumerate())
 
 
+def test_nothing_is_asked_for_behind_the_end(s3_proxy: FaultProxy, tmp_path: Path) -> None:
+    """Each answer says how large the object is."""
+    far = open_at()
+    far.put_if_absent("packs/a", b"x" * 200_000)
+    store = CachedStore(far, tmp_path / "id", "packs/", lambda _: False, size=1 << 30, requests=1)
+    s3_proxy.reset()
+    reader = store.reader("packs/a")
+    assert reader.read(0, 10) == b"x" * 10
+    reader.prefetch(1 << 20, 1 << 20)
+    assert reader.read(199_990, 1000) == b"x" * 10
+    assert reader.read(1 << 20, 1000) == b""
+    assert s3_proxy.counts().total() == 2
+    store.close()
+
+
 def test_own_write_is_known_again(s3_proxy: FaultProxy, store: S3Store) -> None:
     s3_proxy.fail(Fault("cut answer", method="PUT"), times=1)
     store.put_if_absent("one", b"same")
@@ -252,6 +270,11 @@ def test_real_refusals(s3: S3Server, store: S3Store, monkeypatch: pytest.MonkeyP
         S3Store("s3://no-such-bucket/x").get("there")
     with pytest.raises(Refused, match="no such bucket"):
         S3Store("s3://no-such-bucket/x").put_if_absent("new", b"x")
+    with monkeypatch.context() as patch:
+        hour = timedelta(hours=1)
+        patch.setattr("botocore.auth.get_current_datetime", lambda: datetime.now(UTC) - hour)
+        with pytest.raises(Refused, match="clock is wrong"):
+            open_at().get("there")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(Refused, match="secret access key is wrong"):
         open_at().get("there")
@@ -361,13 +384,37 @@ def test_a_part_that_fails_is_sent_again_alone(
     assert unfinished(store) == []
 
 
-def test_uploads_carry_checksums(store: S3Store) -> None:
+def test_uploads_carry_checksums(s3_proxy: FaultProxy, store: S3Store) -> None:
     store.put_if_absent("small", b"small")
+    store.compare_and_set("record", b"1", None)
     upload(store, "big", BIG)
+    upload(store, "packs/small", b"small")
+    sent = [r.headers for r in s3_proxy.requests() if r.method == "PUT"]
+    assert len(sent) == 6
+    assert all("x-amz-checksum-sha256" in headers for headers in sent)
     digest = hashlib.sha256(b"small").digest()
     for key, expected in (("small", base64.b64encode(digest).decode()), ("big", None)):
         head = store._client.head_object(**store._transfer.where(key), ChecksumMode="ENABLED")
         assert head["ChecksumSHA256"] == expected or (expected is None and head["ChecksumSHA256"])
+
+
+def test_what_was_damaged_on_its_way_is_sent_again(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server compares what has come with the checksum."""
+    bodies = [b"damagad", b"damaged"]
+
+    def damage(params: dict[str, Any], **_: object) -> None:
+        params["body"] = bodies.pop(0)
+
+    store._client.meta.events.register_first("before-call.s3.PutObject", damage)
+    store.put_if_absent("one", b"damaged")
+    assert not bodies
+    assert store.get("one") == b"damaged"
+    bodies += [b"damagad"] * 3
+    with pytest.raises(Unreachable, match=r"does not match|checksum|Digest"):
+        store.put_if_absent("two", b"damaged")
+    assert not store.exists("two")
 
 
 def test_upload_that_fails_leaves_nothing(s3_proxy: FaultProxy, store: S3Store) -> None:
@@ -453,6 +500,18 @@ def test_listings_are_sorted_across_pages(store: S3Store, monkeypatch: pytest.Mo
     assert [o.key for o in store.list("o/")] == sorted(names)
     assert [o.key for o in store.list("")] == [*sorted(names), "there"]
     assert store.list_names("o/") == ["a", "a-", "a.x", "a0", "b"]
+
+
+def test_what_may_be_an_empty_directory_is_asked_for_one_object(
+    s3_proxy: FaultProxy, store: S3Store
+) -> None:
+    for n in range(5):
+        store.put_if_absent(f"o/d{n}/x", b"")
+    s3_proxy.reset()
+    assert store.list_names("o/") == [f"d{n}" for n in range(5)]
+    asked = [request.target for request in s3_proxy.requests()]
+    assert len(asked) == 6
+    assert sum("max-keys=3" in target for target in asked) == 5
 
 
 def test_what_is_no_key_is_passed_over(store: S3Store) -> None:
@@ -547,9 +606,60 @@ def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"ARTFS_S3_{name}")
 
 
-def test_proxy_ca_and_bad_endpoint(s3: S3Server) -> None:
-    config = vars(open_at(proxy="http://proxy:1", connections=3)._client.meta.config)
-    assert config["proxies"] == dict.fromkeys(("http", "https"), "http://proxy:1")
+def test_by_way_of_a_proxy(s3: S3Server) -> None:
+    with FaultProxy(s3.port) as proxy:
+        store = open_at(proxy=proxy.url, endpoint=s3.endpoint)
+        store.put_if_absent("a", b"1")
+        assert store.get("a") == b"1"
+        assert all(r.target.startswith(s3.endpoint) for r in proxy.requests())
+        assert proxy.counts()["PUT"]
+        store.close()
+
+
+def test_a_ca_bundle_vouches_for_the_server(s3: S3Server, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-keyout", key, "-out", certificate, "-subj", "/CN=test",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    with FaultProxy(s3.port, tls=tls) as proxy:
+        store = open_at(endpoint=proxy.url, ca_bundle=str(certificate))
+        store.put_if_absent("a", b"1")
+        assert store.get("a") == b"1"
+        store.close()
+        proxy.reset()
+        with pytest.raises(Refused, match="certificate verify failed"):
+            open_at(endpoint=proxy.url).get("a")
+        assert proxy.requests() == []
+
+
+def test_a_profile_has_credentials_and_region(
+    s3_proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}")
+    config, credentials = tmp_path / "config", tmp_path / "credentials"
+    config.write_text("[profile tests]\nregion = mars-1\n")
+    credentials.write_text(
+        f"[tests]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+        "[default]\naws_access_key_id = nobody\naws_secret_access_key = nothing\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    open_at(profile="tests").put_if_absent("a", b"1")
+    assert "/mars-1/s3/" in s3_proxy.requests()[-1].headers["authorization"]
+    open_at(profile="tests", region="venus-1").put_if_absent("a", b"1")
+    assert "/venus-1/s3/" in s3_proxy.requests()[-1].headers["authorization"]
+    with pytest.raises(Refused, match="does not know this access key"):
+        open_at().get("a")
+
+
+def test_connections_ca_and_bad_endpoint(s3: S3Server) -> None:
+    config = vars(open_at(connections=3)._client.meta.config)
     assert config["max_pool_connections"] == 3
     with pytest.raises(InvalidValue, match="/no-such: no such file"):
         open_at(ca_bundle="/no-such")
