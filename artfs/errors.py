@@ -64,7 +64,12 @@ class InUse(Conflict):
 
 
 class Damaged(ArtfsError):
-    """Stored bytes that are not what was stored: truncated, flipped, or not decodable."""
+    """Stored bytes that are not what was stored: truncated, flipped, or not decodable.
+
+    `is_logged`: a mount's log says already which file they are part of.
+    """
+
+    is_logged = False
 
 
 class UnsupportedFormat(ArtfsError):

@@ -8,6 +8,7 @@ from artfs.errors import (
     Damaged,
     InvalidValue,
     NotFound,
+    ObjectNotFound,
     SourceRefused,
     Unreachable,
     UnsupportedFormat,
@@ -17,6 +18,8 @@ FAILED, USAGE, NOT_FOUND, CONFLICT, DAMAGED, UNREACHABLE = 1, 2, 3, 4, 5, 6
 
 _STATUS: tuple[tuple[type[ArtfsError], int], ...] = (
     (InvalidValue, USAGE),
+    # Nobody names objects of a store: others refer to this one, and it is gone.
+    (ObjectNotFound, DAMAGED),
     (NotFound, NOT_FOUND),
     (Conflict, CONFLICT),
     (Damaged, DAMAGED),

@@ -71,8 +71,9 @@ def errno_of(error: Exception) -> int:
     for class_ in type(error).__mro__:
         number = TABLE.get(class_)
         if number is not None:
-            if number == errno.EIO and class_ is not errors.Damaged:
-                log.warning("%s", error)  # damage is logged where the file's name is known
+            is_logged = isinstance(error, errors.Damaged) and error.is_logged
+            if number == errno.EIO and not is_logged:
+                log.warning("%s", error)
             return number
     if isinstance(error, OSError) and error.errno in _PASSED_ON:
         return error.errno

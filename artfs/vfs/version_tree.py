@@ -115,6 +115,7 @@ class VersionTree(ReadOnlyTree):
             raise NoEntry(f"inode {ino}") from None
         except DamagedBlob as error:
             log.error("%s, path %d: %s", version, ordinal, error)
+            error.is_logged = True
             raise
         return [entry for _, entry in way]
 
@@ -127,6 +128,7 @@ class VersionTree(ReadOnlyTree):
     async def _blame(self, ino: int, error: DamagedBlob) -> None:
         """Say in the log which file a damaged blob is part of."""
         log.error("%s: %s", await self._path(ino), error)
+        error.is_logged = True
 
     async def _tell(self, ino: int, error: ArtfsError) -> None:
         """Say in the log which reference cannot be read, and why."""

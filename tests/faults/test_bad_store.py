@@ -107,7 +107,7 @@ def test_a_truncated_pack(store: Path) -> None:
 def test_a_lost_pack(store: Path) -> None:
     for path, _ in blobs(store)[BlobKind.CHUNK]:
         path.unlink(missing_ok=True)
-    fails(3, "cat", "animals:v0", "data.bin", line="packs/")
+    fails(5, "cat", "animals:v0", "data.bin", line="packs/")
 
 
 def test_a_version_record_that_is_garbage(store: Path) -> None:

@@ -13,12 +13,13 @@ loop only.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from artfs.aio.fetch import Fetcher
+from artfs.aio.fetch import DamagedBlob, Fetcher
 from artfs.aio.references import ReferenceReads
 from artfs.format import walk
 from artfs.types import Entry, Kind
@@ -30,6 +31,8 @@ from artfs.vfs.draft.intervals import Intervals, Range
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.numbers import FIRST_BASE
 from artfs.vfs.draft.threads import disk_errors, in_thread
+
+log = logging.getLogger(__name__)
 
 #: Longer reads go to a thread; shorter ones take less time than starting one.
 _INLINE = 64 << 10
@@ -127,7 +130,7 @@ class Contents:
 
     def __init__(
         self, journal: Journal, inodes: Inodes, data: DataFiles, fetch: Fetcher, garbage: Garbage,
-        references: ReferenceReads,
+        references: ReferenceReads, path_of: Callable[[Inode], Awaitable[bytes]],
     ) -> None:  # fmt: skip
         self._journal = journal
         self._inodes = inodes
@@ -135,6 +138,7 @@ class Contents:
         self._fetch = fetch
         self._garbage = garbage
         self.references = references
+        self._path_of = path_of
         self.pace = WritePace()
         #: While a commit is under way: the least size that files shrunk since it began have had.
         self.floors: dict[int, int] | None = None
@@ -169,7 +173,17 @@ class Contents:
             p.source: self._data.get(inode.ino, p.source, end) for p in pieces if p.source >= 0
         }
         with self._garbage.kept(inode.ino):
-            return b"".join([await self._piece(p, inode.ino, lower, files) for p in pieces])
+            try:
+                return b"".join([await self._piece(p, inode.ino, lower, files) for p in pieces])
+            except DamagedBlob as error:
+                await self._blame(inode, error)
+                raise
+
+    async def _blame(self, inode: Inode, error: DamagedBlob) -> None:
+        """Say in the log which file a damaged blob of the base is part of."""
+        path = (await self._path_of(inode)).decode("utf-8", "backslashreplace")
+        log.error("%s: %s", path or f"inode {inode.ino}", error)
+        error.is_logged = True
 
     async def _from_layer(self, inode: Inode, epoch: int, offset: int, end: int) -> bytes:
         with disk_errors("read"):

@@ -94,7 +94,7 @@ class DraftTree:
         self._garbage = Garbage(journal, self._inodes, self._data, self._space)
         self._contents = Contents(
             journal, self._inodes, self._data, fetcher, self._garbage,
-            ReferenceReads(draft.repository.references, fetcher.patience),
+            ReferenceReads(draft.repository.references, fetcher.patience), self._names.path,
         )  # fmt: skip
         self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
         self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)

@@ -202,7 +202,7 @@ def test_what_nobody_foresaw_is_one_line_too(
 def test_every_error_class_has_the_right_status() -> None:
     """Who may not read a source is told as by a store; what has changed there is no such thing."""
     status: dict[type[errors.ArtfsError], int] = {
-        errors.InvalidValue: 2, errors.NotFound: 3, errors.ObjectNotFound: 3, errors.Conflict: 4,
+        errors.InvalidValue: 2, errors.NotFound: 3, errors.ObjectNotFound: 5, errors.Conflict: 4,
         errors.CommitConflict: 4, errors.InUse: 4, errors.Damaged: 5, errors.Unreachable: 6,
         errors.UnsupportedFormat: 1, errors.SourceChanged: 1, errors.Unsupported: 1,
         errors.AlreadyExists: 1, errors.MountFailed: 1, errors.Refused: 6, errors.SourceRefused: 6,
