@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
 
 from tests.support.crowd import ROOT, check, gather
-from tests.support.faultproxy import Fault, FaultProxy
+from tests.support.faultproxy import Fault, FaultProxy, Request
 from tests.support.mounts import artfs, mounted
 from tests.support.s3server import BUCKET, S3Server
 
@@ -45,9 +48,14 @@ def test_server_down_at_mount_and_while_reading(
 ) -> None:
     (tmp_path / "mnt").mkdir()
     s3_proxy.down()
-    status, said = failed("mount", "data", tmp_path / "mnt")
-    assert status == 6
-    assert "could not connect" in said.lower()
+    commands: tuple[list[str | Path], ...] = (
+        ["mount", "data", tmp_path / "mnt"], ["draft", "data", tmp_path / "mnt"],
+        ["put", "data", tmp_path], ["get", "data", tmp_path / "got"],
+    )  # fmt: skip
+    for command in commands:
+        status, said = failed(*command)
+        assert status == 6
+        assert "could not connect" in said.lower()
     s3_proxy.up()
     fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     with mounted(
@@ -111,60 +119,179 @@ def test_refusals_end_at_once(
 
 
 @pytest.mark.fuse
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("RequestTimeTooSkewed", "clock is wrong"),
+        ("SignatureDoesNotMatch", "the secret access key is wrong"),
+        ("NoSuchBucket", "no such bucket"),
+    ],
+)
 def test_a_mount_is_refused_at_once_and_recovers(
+    store: str, s3_proxy: FaultProxy, tmp_path: Path, code: str, why: str
+) -> None:
+    """The server changes its mind while it runs: nothing has the minute of patience."""
+    fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with mounted("draft", "data", at=tmp_path / "mnt", env=fresh, expect_errors=True) as draft:
+        (draft.path / "new").write_text("new\n")
+        s3_proxy.reset()
+        s3_proxy.fail(Fault("status", status=403, code=code))
+        with pytest.raises(OSError, match="error") as caught:
+            (draft.path / "big").read_bytes()
+        assert caught.value.errno == errno.EIO
+        for command in (["sync", draft.path], ["ls"]):
+            status, said = failed(*command, env={"XDG_CACHE_HOME": str(tmp_path / "other")})
+            assert (status, why in said) == (6, True), said
+        assert s3_proxy.counts().total() < 16, "no request is made again"
+        s3_proxy.heal()
+        assert (draft.path / "big").read_bytes() == BIG
+        assert artfs("sync", draft.path).stdout == "data:v1\n"
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Fault("cut body"),
+        Fault("cut answer"),
+        Fault("status", status=500, code="InternalError"),
+        Fault("status", status=503, code="SlowDown"),
+    ],
+    ids=["cut body", "cut answer", "500", "SlowDown"],
+)
+def test_trouble_that_passes_is_not_noticed(
+    store: str, s3_proxy: FaultProxy, tmp_path: Path, trouble: Fault
+) -> None:
+    """At mount, while reading, while committing, and by commands."""
+
+    def fail(method: str, holds: str = "") -> None:
+        assert not s3_proxy.pending(), "what was to happen before has happened"
+        s3_proxy.fail(replace(trouble, method=method, holds=holds), times=1)
+
+    write = "GET" if trouble.what == "cut body" else "PUT"  # their answers have no body
+    fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    fail("GET")
+    with mounted("draft", "data", at=tmp_path / "mnt", env=fresh) as draft:
+        fail("GET", "/packs/")
+        assert (draft.path / "big").read_bytes() == BIG
+        (draft.path / "new").write_text("new\n")
+        fail(write, "/packs/" if write == "PUT" else "")
+        assert artfs("sync", draft.path).stdout == "data:v1\n"
+        (draft.path / "new").write_text("newer\n")
+        fail(write, "/versions/")
+        assert artfs("sync", draft.path).stdout == "data:v2\n"
+    fail("GET")
+    assert artfs("cat", "data:v2", "new", env=fresh).stdout == "newer\n"
+
+
+class _SecondPack(Fault):
+    """Meets what is sent in one piece: of the packs here, that is the last."""
+
+    def meets(self, request: Request) -> bool:
+        return super().meets(request) and "partNumber" not in request.target
+
+
+@pytest.mark.fuse
+def test_a_commit_that_failed_between_packs_goes_on_there(
     store: str, s3_proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    """The clock is set back while it runs: reads fail without the minute of patience."""
-    fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with mounted("mount", "data", at=tmp_path / "mnt", env=fresh, expect_errors=True) as mount:
-        s3_proxy.fail(Fault("status", status=403, code="RequestTimeTooSkewed"))
-        with pytest.raises(OSError, match="error") as caught:
-            (mount.path / "big").read_bytes()
-        assert caught.value.errno == errno.EIO
-        status, said = failed("ls", env={"XDG_CACHE_HOME": str(tmp_path / "other")})
-        assert (status, "clock is wrong" in said) == (6, True)
-        s3_proxy.heal()
-        assert (mount.path / "big").read_bytes() == BIG
+    new = random.Random(4).randbytes(34 << 20)
+    with mounted("draft", "data", at=tmp_path / "draft", expect_errors=True) as draft:
+        (draft.path / "new").write_bytes(new)
+        s3_proxy.fail(_SecondPack("refuse", method="PUT", holds="/packs/"), times=2)
+        assert failed("sync", draft.path)[0] == 6
+        assert not s3_proxy.pending()
+        s3_proxy.reset()
+        assert artfs("sync", draft.path).stdout == "data:v1\n"
+        sent = [r for r in s3_proxy.requests() if r.method == "PUT"]
+        assert sum(int(r.headers["content-length"]) for r in sent) < 8 << 20
+        assert len(sent) < 6
+        assert (draft.path / "new").read_bytes() == new
 
 
-def test_missing_and_truncated_objects(store: str, tmp_path: Path) -> None:
+@pytest.mark.fuse
+@pytest.mark.parametrize("is_there", [True, False], ids=["truncated", "missing"])
+def test_damaged_objects(store: str, tmp_path: Path, is_there: bool) -> None:
+    """What lies elsewhere can be read and committed; what lies there is an error that names it."""
     s3 = boto3.session.Session().client("s3")
     prefix = store.partition(BUCKET + "/")[2]
     packs = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/packs/")["Contents"]
     pack = max(packs, key=lambda found: found["Size"])["Key"]
-    whole = s3.get_object(Bucket=BUCKET, Key=pack)["Body"].read()
-    s3.put_object(Bucket=BUCKET, Key=pack, Body=whole[: len(whole) // 2])
-    status, said = failed(
-        "get", "data", tmp_path / "1", env={"XDG_CACHE_HOME": str(tmp_path / "c1")}
-    )
-    assert status == 5
-    assert pack.rpartition("/")[2] in said
-    s3.delete_object(Bucket=BUCKET, Key=pack)
-    status, said = failed(
-        "get", "data", tmp_path / "2", env={"XDG_CACHE_HOME": str(tmp_path / "c2")}
-    )
-    assert status in (3, 5)
-    assert pack.rpartition("/")[2] in said
+    name = pack.rpartition("/")[2]
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as draft:
+        if is_there:
+            whole = s3.get_object(Bucket=BUCKET, Key=pack)["Body"].read()
+            s3.put_object(Bucket=BUCKET, Key=pack, Body=whole[: len(whole) // 2])
+        else:
+            s3.delete_object(Bucket=BUCKET, Key=pack)
+        fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        status, said = failed("get", "data", tmp_path / "got", env=fresh)
+        assert status == 5
+        assert name in said
+        with pytest.raises(OSError, match="error") as caught:
+            (draft.path / "big").read_bytes()
+        assert caught.value.errno == errno.EIO
+        [log] = (Path(os.environ["XDG_STATE_HOME"]) / "artfs" / "log").glob("*.log")
+        assert any("ERROR" in said and " big: " in said and name in said
+                   for said in log.read_text().splitlines())  # fmt: skip
+        if is_there:
+            with open(draft.path / "big", "rb") as file:
+                assert os.pread(file.fileno(), 10, 0) == BIG[:10]
+        (draft.path / "new").write_text("new\n")
+        assert artfs("sync", draft.path).stdout == "data:v1\n"
+    assert artfs("cat", "data:v1", "new").stdout == "new\n"
 
 
-def test_a_copied_store_is_the_same_store(store: str, tmp_path: Path) -> None:
-    """Object by object, as `aws s3 sync` and `rclone copy` do it, from the bucket and back."""
+RCLONE = [
+    "rclone", "--config", os.devnull, "--s3-provider", "Other", "--s3-env-auth",
+    "--s3-force-path-style",
+]  # fmt: skip
+
+
+def with_boto(source: str, target: str) -> None:
+    """Object by object."""
     s3 = boto3.session.Session().client("s3")
-    prefix = store.partition(BUCKET + "/")[2] + "/"
-    for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]:
-        path = tmp_path / "copy" / found["Key"].removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(BUCKET, found["Key"], str(path))
-    directory = {"ARTFS_STORE": str(tmp_path / "copy")}
+    if source.startswith("s3://"):
+        prefix = source.partition(BUCKET + "/")[2] + "/"
+        for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]:
+            path = Path(target, found["Key"].removeprefix(prefix))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(BUCKET, found["Key"], str(path))
+    else:
+        prefix = target.partition(BUCKET + "/")[2]
+        for path in Path(source).rglob("*"):
+            if path.is_file() and path.name != ".lock":
+                s3.upload_file(str(path), BUCKET, f"{prefix}/{path.relative_to(source)}")
+
+
+def with_rclone(source: str, target: str) -> None:
+    names = [where.replace("s3://", ":s3:") for where in (source, target)]
+    endpoint = ["--s3-endpoint", os.environ["AWS_ENDPOINT_URL"]]
+    # It does not know what to do with the bundle that other programs may need.
+    env = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
+    subprocess.run([*RCLONE, *endpoint, "sync", *names], check=True, env=env)
+
+
+def with_aws(source: str, target: str) -> None:
+    subprocess.run(["aws", "s3", "sync", "--only-show-errors", source, target], check=True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "copy"), [("", with_boto), ("rclone", with_rclone), ("aws", with_aws)]
+)
+def test_a_copied_store_is_the_same_store(
+    store: str, tmp_path: Path, tool: str, copy: Callable[[str, str], None]
+) -> None:
+    """From the bucket to a directory, changed there, and to another place in the bucket."""
+    if tool and not shutil.which(tool):
+        pytest.skip(f"{tool} is not installed")
+    directory, bucket = ({"ARTFS_STORE": url} for url in (str(tmp_path / "copy"), f"{store}-back"))
+    copy(store, directory["ARTFS_STORE"])
     assert artfs("verify", "data", env=directory).returncode == 0
     (tmp_path / "b").write_text("b\n")
     artfs("put", "data", "--base", "data", tmp_path / "b", env=directory)
     artfs("alias", "data:v1", "best", env=directory)
-    for path in (tmp_path / "copy").rglob("*"):
-        if path.is_file() and path.name != ".lock":
-            key = f"{prefix}back/{path.relative_to(tmp_path / 'copy')}"
-            s3.upload_file(str(path), BUCKET, key)
-    bucket = {"ARTFS_STORE": f"{store}/back"}
+    copy(directory["ARTFS_STORE"], bucket["ARTFS_STORE"])
     assert artfs("verify", "data:best", env=bucket).returncode == 0
     assert artfs("cat", "data:best", "b", env=bucket).stdout == "b\n"
     artfs("alias", "data:v0", "best", env=bucket)
