@@ -62,7 +62,8 @@ esac
 #: By Debian's name: what a package puts on the machine.
 PACKAGES = {
     "fuse3": {"fusermount3": NOTHING}, "git": {"git": NOTHING}, "sqlite3": {"sqlite3": NOTHING},
-    "rsync": {"rsync": NOTHING}, "attr": {"getfattr": NOTHING}, "gcc": {"gcc": NOTHING},
+    "rsync": {"rsync": NOTHING}, "attr": {"getfattr": NOTHING},
+    "openssl": {"openssl": NOTHING}, "rclone": {"rclone": NOTHING}, "gcc": {"gcc": NOTHING},
     "libc6-dev": {}, "pkg-config": {"pkg-config": PKG_CONFIG}, "libfuse3-dev": {"fuse3.pc": ""},
     "python3": {"python3": PYTHON}, "python3-venv": {"ensurepip": ""},
     "python3-dev": {"Python.h": ""},
@@ -135,7 +136,8 @@ def test_everything_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "missing",
     [
-        ("fuse3",), ("git",), ("sqlite3",), ("rsync",), ("attr",), ("gcc", "libc6-dev"),
+        ("fuse3",), ("git",), ("sqlite3",), ("rsync",), ("attr",), ("openssl",), ("rclone",),
+        ("gcc", "libc6-dev"),
         ("libfuse3-dev",), ("pkg-config", "libfuse3-dev"), ("python3-venv",), ("python3-dev",),
         ("python3", "python3-venv", "python3-dev"), tuple(PACKAGES),
     ],
