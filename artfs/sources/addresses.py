@@ -31,8 +31,12 @@ _METADATA = frozenset(
 )  # fmt: skip
 #: "This host", which the kernel takes for loopback whatever else was checked.
 _THIS_HOST: tuple[_Network, ...] = (ipaddress.ip_network("0.0.0.0/8"),)
-#: IPv6 addresses that stand for IPv4 ones: NAT64 (RFC 6052), and IPv4-compatible (RFC 4291).
-_EMBEDDED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+#: IPv6 addresses that stand for IPv4 ones, which are their last bits: NAT64 (RFC 6052, and of a
+#: network's own RFC 8215), IPv4-translated (RFC 2765) and IPv4-compatible (RFC 4291).
+_EMBEDDED = tuple(
+    ipaddress.IPv6Network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
 
 
 def _meant(address: _Address) -> Iterable[_Address]:
@@ -93,6 +97,8 @@ class CheckedBackend(httpcore.SyncBackend):
     def _addresses(self, host: str, port: int) -> list[str]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a name that the DNS cannot have
+            raise SourceRefused(host[:80], "is no name of a host") from error
         except OSError as error:
             raise httpcore.ConnectError(f"{host}: {error.strerror}") from error
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))

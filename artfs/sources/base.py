@@ -96,8 +96,12 @@ def shown(uri: str) -> str:
 
 
 def last_name(uri: str) -> str:
-    """The last name in a URI's path, decoded; empty if it has none."""
-    return posixpath.basename(unquote(urlsplit(uri).path, errors="surrogateescape").rstrip("/"))
+    """The last name in a URI's path, decoded; empty if it has none. Raises `InvalidValue`."""
+    try:
+        path = urlsplit(uri).path
+    except ValueError as error:
+        raise InvalidValue(f"reference '{shown(uri)}'", f"is not a URI: {error}") from error
+    return posixpath.basename(unquote(path, errors="surrogateescape").rstrip("/"))
 
 
 def changed(reference: Reference, why: str) -> SourceChanged:

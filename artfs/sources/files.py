@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 from blake3 import blake3
 from cachetools import LRUCache
@@ -101,7 +101,8 @@ class FileSource:
             os.close(fd)
 
     def _require_below(self, reference: Reference, path: bytes) -> None:
-        for directory in self._directories:
+        # What has no path, such as a pipe of /proc/self/fd, is called "pipe:[4711]".
+        for directory in self._directories if path.startswith(b"/") else ():
             real = os.fsencode(os.path.realpath(directory))
             if os.path.commonpath([real, path]) == real:
                 return
@@ -129,13 +130,14 @@ class FileSource:
 
 def path_of(uri: str) -> bytes:
     """The path in a `file://` URI. Raises `InvalidValue`."""
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost"):
+    after = uri.partition("://")[2]
+    host = after.partition("/")[0]
+    if host not in ("", "localhost"):
         raise InvalidValue(
             f"reference '{shown(uri)}'", "names a host; a local file is file:///PATH"
         )
     # `?` and `#` are characters of names here, as they are for who writes down a path.
-    path = unquote_to_bytes(uri.partition("://")[2].removeprefix(parts.netloc))
+    path = unquote_to_bytes(after.removeprefix(host))
     if not path.startswith(b"/") or b"\0" in path:
         raise InvalidValue(f"reference '{shown(uri)}'", "names no absolute path")
     return path

@@ -78,7 +78,7 @@ class HttpSource:
             status = response.status_code
             if status in (200, 206):
                 if status == 206:
-                    response.read()  # a byte, and the connection is free for the next request
+                    _finish(response)  # a byte, and the connection is free for the next request
                 return _About(response)
             if status == 416:  # the first byte of an empty file
                 return _About(response, size=_total(response))
@@ -98,12 +98,11 @@ class HttpSource:
         if start < end:
             last = "" if end >= ENDLESS else end - 1
             method, headers = "GET", {**headers, "Range": f"bytes={start}-{last}"}
-        deadline = time.monotonic() + _WAIT + (end - start) / _SLOWEST
         with self._response(method, reference.uri, headers) as response:
             if not self._check(reference, size, response):
                 return
             if method == "GET":
-                yield from _body(reference, response, start, end, deadline)
+                yield from _body(reference, response, start, end)
 
     @staticmethod
     def _check(reference: Reference, size: int, response: httpx.Response) -> bool:
@@ -232,9 +231,17 @@ def _next(uri: str, url: httpx.URL, location: str) -> httpx.URL:
 
 def _conditions(reference: Reference) -> dict[str, str]:
     value = reference.checksum_value
+    if not (value.isascii() and value.isprintable()):
+        return {}  # no header can say it: the answer is compared, and that is all
     if reference.checksum_kind == "etag" and not value.startswith("W/"):
         return {"If-Match": value}  # which compares strongly: a weak one never matches
     return {"If-Unmodified-Since": value} if reference.checksum_kind == "modified" else {}
+
+
+def _finish(response: httpx.Response) -> None:
+    """Read the rest of an answer of a byte; of one that goes on, no more than comes at once."""
+    if len(next(pieces := response.iter_raw(), b"")) <= 1:
+        next(pieces, None)
 
 
 def _range(response: httpx.Response) -> tuple[str, str]:
@@ -249,9 +256,7 @@ def _total(response: httpx.Response) -> int | None:
     return int(total) if total.isdecimal() else None
 
 
-def _body(
-    reference: Reference, response: httpx.Response, start: int, end: int, deadline: float
-) -> Iterator[bytes]:
+def _body(reference: Reference, response: httpx.Response, start: int, end: int) -> Iterator[bytes]:
     skip, left = 0, end - start
     if response.status_code == 206:
         if _range(response)[0] != str(start):
@@ -260,16 +265,24 @@ def _body(
         skip = start
         if skip > _SKIPPED:
             raise SourceRefused(shown(reference.uri), "the server cannot send a part of it")
-    for piece in response.iter_raw():  # as it comes: what is here already is not lost
-        if time.monotonic() > deadline:
+    pieces = response.iter_raw()  # as it comes: what is here already is not lost
+    waited = came = 0.0
+    while left:
+        began = time.monotonic()  # whoever takes the pieces may take his time
+        piece = next(pieces, None)
+        waited += time.monotonic() - began
+        if piece is None:
+            return
+        came += len(piece)
+        if waited > _WAIT + came / _SLOWEST:
             raise Unreachable(shown(reference.uri), "the server is too slow")
         wanted = piece[skip : skip + left]
         skip = max(0, skip - len(piece))
         left -= len(wanted)
         if wanted:
             yield wanted
-        if not left and response.status_code != 206:
-            return  # a part is read to its end, so that the connection can be used again
+    if response.status_code == 206:
+        next(pieces, None)  # its end, so that the connection can be used again
 
 
 def _later(uri: str, status: int) -> Unreachable:

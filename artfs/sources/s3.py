@@ -141,9 +141,17 @@ class S3Source:
             raise
         body = answer["Body"]
         try:
-            total = answer.get("ContentRange", "").rpartition("/")[2]
+            span = answer.get("ContentRange", "")
+            if not span.startswith(f"bytes {start}-") and (span or start):
+                raise SourceRefused(shown(reference.uri), "the server does not read ranges")
+            total = span.rpartition("/")[2]
             _check(reference, size, answer["ETag"], int(total) if total.isdecimal() else None)
-            yield from body.iter_chunks(_PIECE)
+            left = end - start
+            for piece in body.iter_chunks(_PIECE):
+                yield piece[:left]
+                left -= len(piece)
+                if left <= 0:
+                    return
         finally:
             body.close()
 

@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 
 from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused
-from artfs.format.reference import reference_of
+from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.references import References
 from artfs.sources import files
 from tests.unit.sources.conftest import Recorded
@@ -139,3 +139,20 @@ def test_what_cannot_be(place: Path, references: References) -> None:
         references.describe("file://server/share/x")
     with pytest.raises(InvalidValue, match="is not a URI"):
         references.describe("/just/a/path")
+
+
+def test_what_has_no_path(place: Path, recorded: Recorded) -> None:
+    reading, writing = os.pipe()
+    try:
+        entry = entry_of(b"x", Reference(f"file:///proc/self/fd/{reading}"), 1, 0)
+        with pytest.raises(SourceRefused, match="is not below a directory"):
+            recorded.read(entry)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("uri", ["file://[x/y", "mystery://[x/y"])
+def test_what_is_no_uri(recorded: Recorded, uri: str) -> None:
+    with pytest.raises(InvalidValue):
+        recorded.entry(uri)

@@ -7,12 +7,13 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import msgspec
 import pytest
 
 from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, Unreachable
-from artfs.format.reference import reference_of
+from artfs.format.reference import entry_of, reference_of
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
 from artfs.store.options import SourcePolicy, StoreOptions
@@ -116,7 +117,8 @@ def test_what_cannot_be(web: WebServer, recorded: Recorded) -> None:
     "host",
     ["169.254.169.254", "2852039166", "0xa9fea9fe", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0",
      "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "224.0.0.1",
-     "100.100.100.200", "[::]", "168.63.129.16"],
+     "100.100.100.200", "[::]", "168.63.129.16", "[64:ff9b:1::a9fe:a9fe]",
+     "[::ffff:0:a9fe:a9fe]"],
 )  # fmt: skip
 def test_addresses_that_nothing_may_be_read_from(recorded: Recorded, host: str) -> None:
     with pytest.raises(SourceRefused, match=r"metadata service|no address of a server"):
@@ -168,8 +170,9 @@ def test_a_server_that_comes_back(web: WebServer, repository: Repository) -> Non
 
 
 @contextmanager
-def answering(*answers: bytes) -> Iterator[str]:
-    """A server that gives one answer to each connection; for what no real one does."""
+def answering(*answers: bytes, forever: bytes = b"") -> Iterator[str]:
+    """A server that gives one answer to each connection; for what no real one does. `forever` goes
+    on behind the last one for as long as anybody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -178,6 +181,9 @@ def answering(*answers: bytes) -> Iterator[str]:
                 with connection:
                     connection.recv(65536)
                     connection.sendall(answer)
+                    with suppress(ConnectionError):
+                        while forever and answer is answers[-1]:
+                            connection.sendall(forever)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -228,6 +234,36 @@ def test_answers_that_are_not_what_was_asked_for(
         entry = recorded.entry(uri)
         with pytest.raises(error):
             recorded.read(entry)
+
+
+ENDLESS = (
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/10\r\nTransfer-Encoding: chunked\r\n"
+    b'ETag: "a"\r\n\r\n'
+)
+PIECE = b"4000\r\n" + bytes(0x4000) + b"\r\n"
+
+
+def test_a_server_that_does_not_stop_is_left(recorded: Recorded) -> None:
+    unsaid = HEAD.replace(b"Content-Length: 10\r\n", b"")
+    with answering(unsaid, ENDLESS, forever=PIECE) as uri:
+        assert recorded.entry(uri).size == 10
+    with answering(HEAD, ENDLESS.replace(b"0-0", b"0-9"), forever=PIECE) as uri:
+        assert recorded.read(recorded.entry(uri)) == bytes(10)
+
+
+@pytest.mark.parametrize("etag", ["\u00e9", "a\r\nX-Other: header"])
+def test_a_checksum_that_no_header_can_say(recorded: Recorded, etag: str) -> None:
+    with answering(HEAD, _part(0, b"0123456789")) as uri:
+        entry = recorded.entry(uri)
+        told = msgspec.structs.replace(reference_of(entry), checksum=f"etag:{etag}")
+        with pytest.raises(SourceChanged, match="its etag is"):
+            recorded.read(entry_of(b"x", told, 10, 0))
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_name_that_no_host_can_have(recorded: Recorded, host: str) -> None:
+    with pytest.raises(SourceRefused, match="is no name of a host"):
+        recorded.entry(f"http://{host}/x")
 
 
 def test_messages_do_not_show_what_lets_others_in(web: WebServer, recorded: Recorded) -> None:

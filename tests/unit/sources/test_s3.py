@@ -18,13 +18,14 @@ from artfs.errors import (
     SourceRefused,
     Unreachable,
 )
-from artfs.format.reference import reference_of
+from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
 from artfs.store.options import S3Options, SourcePolicy, StoreOptions
 from tests.support.faultproxy import Fault, FaultProxy
 from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server, free_ports
 from tests.unit.sources.conftest import Recorded
+from tests.unit.sources.test_http import answering
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -189,3 +190,24 @@ def test_what_is_said_of_settings(
     kind, line, hint = told(repository, f"{where}/k")
     assert (kind, hint) == (Unreachable, "check the network, and s3_endpoint")
     assert line.startswith(f"{where}/k: Could not connect to the endpoint URL")
+
+
+@pytest.mark.parametrize(
+    ("status", "span"), [("200 OK", ""), ("206 Partial Content", "Content-Range: bytes 0-9/10\r\n")]
+)
+def test_a_server_that_sends_another_part(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, status: str, span: str
+) -> None:
+    """All of it, for what begins in the middle, would be other bytes."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    head = f'HTTP/1.1 {status}\r\n{span}Content-Length: 10\r\nETag: "a"\r\n\r\n0123456789'
+    with answering(head.encode(), head.encode()) as uri:
+        options = StoreOptions(s3=S3Options(attempts=1, endpoint=uri.removesuffix("/x")))
+        with contextlib.closing(
+            References(repository.catalog, repository.blobs, options)
+        ) as references:
+            entry = entry_of(b"x", Reference("s3://bucket/k", 'etag:"a"'), 10, 0)
+            assert b"".join(references.content(entry, 0, 4)) == b"0123"
+            with pytest.raises(SourceRefused, match="does not read ranges"):
+                list(references.content(entry, 3, 5))
