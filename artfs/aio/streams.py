@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from artfs.types import Entry
 
-#: A window is twice as long as the one before it, up to what a fast network brings in some 0.1 s.
-_FIRST_WINDOW, _LARGEST_WINDOW = 2 << 20, 64 << 20
+#: A window is twice as long as the one before it, up to what a fast network brings in some 0.1 s:
+#: 4 to 12 requests of 16 MiB under way, of which a distant server answers each at its own speed.
+_FIRST_WINDOW, _LARGEST_WINDOW = 2 << 20, 128 << 20
 #: How far a read may lie from where the last one ended: the kernel's come in no strict order.
 _GAP = 4 << 20
 #: Files that are watched, and readers of one file who are told apart.

@@ -14,7 +14,7 @@ from artfs.types import Entry
 T = TypeVar("T")
 
 #: Bytes that are fetched ahead of who reads a file of a remote store.
-_AHEAD = 48 << 20
+_AHEAD = 96 << 20
 
 
 def drive(steps: Steps[T], blobs: Blobs) -> T:

@@ -23,7 +23,7 @@ _PER_OBJECT = 2
 #: Seconds that a thread without work stays: starting one takes 0.1 ms, as much as a cached read.
 _LINGER = 5.0
 #: Bytes that may wait to be fetched ahead of need; what comes after them is forgotten.
-_AHEAD_MAX = 128 << 20
+_AHEAD_MAX = 256 << 20
 
 URGENT, AHEAD = 0, 1
 

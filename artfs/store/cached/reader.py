@@ -24,8 +24,10 @@ from artfs.store.cached.room import Room
 
 log = logging.getLogger(__name__)
 
-#: Blocks of one request. A request of boto3 costs 2.5 ms of a core, as much as 2 MiB do.
+#: Blocks of one request. A request of boto3 costs 2.5 ms of a core, as much as 2 MiB do. What is
+#: read from front to back comes in larger ones: a quarter faster where the network is no bound.
 _REQUEST = (8 << 20) // BLOCK
+_AHEAD_REQUEST = (16 << 20) // BLOCK
 #: Blocks after which those who wait are told how far a request is.
 _TOLD = (1 << 20) // BLOCK
 #: Blocks of a region that are waited for.
@@ -238,13 +240,13 @@ class CachedReader(ObjectReader):
         self._start(stop, -(-stop // region) * region, AHEAD)
         self._start(first // region * region, first, AHEAD)
 
-    def _start(self, first: int, stop: int, priority: int) -> None:
+    def _start(self, first: int, stop: int, priority: int, request: int = _REQUEST) -> None:
         stop = min(stop, MAX_BLOCKS)
         if self._size is not None:
             stop = min(stop, -(-self._size // BLOCK))
         for begin, end in self._absent(first, stop):
-            for at in range(begin, end, _REQUEST):
-                flight = Flight(self, at, min(at + _REQUEST, end), priority)
+            for at in range(begin, end, request):
+                flight = Flight(self, at, min(at + request, end), priority)
                 if not self._shared.flights.add(flight):
                     return
                 for number in range(flight.first, flight.stop):
@@ -273,7 +275,7 @@ class CachedReader(ObjectReader):
     def prefetch(self, offset: int, length: int) -> None:
         first, stop = _blocks(offset, length)
         with self._shared.flights.lock:
-            self._start(first, stop, AHEAD)
+            self._start(first, stop, AHEAD, _AHEAD_REQUEST)
         kept = self._kept
         if kept is not None:
             kept.file.expect(offset, length)
