@@ -72,7 +72,7 @@ def _input(repository: Repository, one: Input, lines: list[str]) -> dict[str, ob
         except NotFound:
             lines.append("    files of it were opened; it was deleted since")
         else:
-            bitmap = decode_files(one.files)
+            bitmap = decode_files(one.files, root.count)
             files = [path_text(path) for path in opened_paths(root, bitmap, repository.blobs)]
             lines += [f"    {path}" for path in files]
     return {

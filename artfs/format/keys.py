@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 from artfs.types import ArtifactKey, RunKey
@@ -13,6 +14,8 @@ PROJECTS = "projects/"
 PARTS = "parts/"
 RUNS = "runs/"
 
+_PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/\1[0-9a-f]{30}\Z")
+_NUMBERED = re.compile(r"[0-9]{10}\.json\Z")
 _VERSION = re.compile(r"projects/[^/]+/[^/]+/[^/]+/versions/([0-9]{10})\.json\Z")
 
 
@@ -22,9 +25,21 @@ def pack(pack_id: bytes) -> str:
     return f"{PACKS}{name[:2]}/{name}"
 
 
+def is_pack(key: str) -> bool:
+    """Whether it is the key of a pack: tools that copy stores leave names of their own beside."""
+    return _PACK_KEY.match(key) is not None
+
+
 def pack_of(key: str) -> bytes:
-    """The pack id in a pack's key. Raises ValueError for another key."""
+    """The pack id in a pack's key."""
     return bytes.fromhex(key.rpartition("/")[2])
+
+
+def numbers(names: Iterable[str]) -> Iterator[int]:
+    """The numbers in the last components of keys that are numbers; other names are passed over."""
+    for name in names:
+        if _NUMBERED.match(name):
+            yield int(name.removesuffix(".json"))
 
 
 def project(entity: str, project_name: str) -> str:

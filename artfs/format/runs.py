@@ -14,8 +14,8 @@ from artfs.types import ArtifactKey
 
 #: Bytes of a command that are kept.
 _COMMAND = 32 << 10
-#: A bitmap of 2^40 paths, which no version has: what claims more is damaged.
-_BITMAP_MAX = 1 << 37
+#: Bytes of a bitmap, at most: of a thousand million paths.
+_BITMAP_MAX = 1 << 27
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,12 +106,12 @@ def encode_files(bitmap: bytes | bytearray) -> str:
     return base64.b64encode(zstandard.ZstdCompressor(3).compress(bytes(bitmap))).decode()
 
 
-def decode_files(files: str) -> bytes:
-    """The bitmap again. Raises `Damaged`."""
+def decode_files(files: str, paths: int) -> bytes:
+    """The bitmap again, of a version with so many paths. Raises `Damaged`."""
     try:
         frame = base64.b64decode(files, validate=True)
         size = zstandard.frame_content_size(frame)
-        if not 0 <= size <= _BITMAP_MAX:
+        if not 0 <= size <= min(paths // 8 + 1, _BITMAP_MAX):
             raise Damaged("files of a run", f"claim to be {size} bytes")
         return zstandard.ZstdDecompressor().decompress(frame)
     except (binascii.Error, zstandard.ZstdError) as error:

@@ -10,7 +10,14 @@ import contextlib
 import functools
 import threading
 
-from artfs.errors import AlreadyExists, Conflict, Damaged, NotFound, ObjectNotFound
+from artfs.errors import (
+    AlreadyExists,
+    Conflict,
+    Damaged,
+    InvalidValue,
+    NotFound,
+    ObjectNotFound,
+)
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.repo.labels import LabelBook, now
@@ -90,7 +97,7 @@ class Catalog:
     def deleted(self, key: ArtifactKey) -> set[int]:
         """Numbers of the deleted versions."""
         names = self._store.list_names(keys.artifact(key) + "deleted/")
-        return {int(name.removesuffix(".json")) for name in names}
+        return set(keys.numbers(names))
 
     def versions(self, key: ArtifactKey) -> list[int]:
         """Numbers of the versions that can be read, ascending."""
@@ -147,9 +154,13 @@ class Catalog:
         return True
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
-        """Aliases by name, `latest` not among them."""
+        """Aliases by name, `latest` not among them; none that could not be set."""
         found = {}
         for name in self._store.list_names(keys.aliases(key)):
+            try:
+                check_alias(keys.alias_of(name))
+            except InvalidValue:
+                continue  # it would lead elsewhere in a mount, or steer a terminal
             try:
                 data, _ = self._store.read_record(keys.aliases(key) + name)
             except ObjectNotFound:

@@ -119,7 +119,8 @@ class KnownBlobs:
     def there(self, packs: Set[bytes]) -> set[bytes]:
         """Which of some packs the store has, now. Raises `Unreachable`."""
         if self._store.is_remote and len(packs) > _WORTH_LISTING and self._count() < _ONE_LISTING:
-            return {keys.pack_of(info.key) for info in self._store.list(keys.PACKS)} & packs
+            listed = (info.key for info in self._store.list(keys.PACKS))
+            return {keys.pack_of(key) for key in listed if keys.is_pack(key)} & packs
         names = {keys.pack(pack_id): pack_id for pack_id in packs}
         return {names[key] for key in self._store.existing(names)}
 
@@ -130,7 +131,7 @@ class KnownBlobs:
         Raises `Unreachable`. A damaged pack is passed over: nothing will be reused from it.
         """
         listed = list(itertools.islice(self._store.list(keys.PACKS), _LISTED_MOST))
-        there = {keys.pack_of(info.key): info for info in listed}
+        there = {keys.pack_of(info.key): info for info in listed if keys.is_pack(info.key)}
         known = self._run(lambda db: {row[0] for row in db.execute("SELECT id FROM packs")})
         if len(listed) < _LISTED_MOST:
             for pack_id in known - there.keys():

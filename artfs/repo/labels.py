@@ -59,7 +59,7 @@ class LabelBook:
         Labels that are changed for the first time after this call may be passed over.
         """
         names = self._store.list_names(keys.all_labels(key))
-        changed = {int(name.removesuffix(".json")) for name in names}
+        changed = set(keys.numbers(names))
 
         def read(version: VersionRecord) -> Labels:
             if version.version in changed or version.source is not None:

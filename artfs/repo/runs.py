@@ -6,7 +6,7 @@ The write order is that of artfs-format(5), WRITE ORDER, Runs; `artfs.repo.recor
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -101,13 +101,14 @@ class Runs:
 
     def next_part(self, key: RunKey) -> int:
         """A number above those of all parts."""
-        names = self._store.list_names(keys.run_artifacts(key))
-        return 1 + max((int(name.removesuffix(".json")) for name in names), default=-1)
+        return 1 + max(self._parts(key), default=-1)
+
+    def _parts(self, key: RunKey) -> Iterator[int]:
+        return keys.numbers(self._store.list_names(keys.run_artifacts(key)))
 
     def artifacts(self, key: RunKey) -> RunArtifacts:
         """All versions that a run is known to have used and made. Raises `Damaged`."""
-        prefix = keys.run_artifacts(key)
-        names = [prefix + name for name in self._store.list_names(prefix)]
+        names = [keys.run_part(key, number) for number in self._parts(key)]
         return summed([record.decode(self._store.get(n), RunArtifacts, n) for n in names])
 
     def mark_uses(self, key: RunKey, used: Iterable[tuple[ArtifactKey, int]]) -> None:

@@ -20,6 +20,7 @@ from artfs.format.digest import of_bytes
 from artfs.format.node import Child, DirInner, DirLeaf, ListInner, ListLeaf, Run
 from artfs.format.pack import BlobKind
 from artfs.format.record import LabelsRecord, RootRecord, StoreRecord, VersionRecord
+from artfs.format.runs import decode_files, encode_files
 from artfs.types import BlobRef, Entry, Kind
 
 R = TypeVar("R")
@@ -209,6 +210,16 @@ def test_a_frame_need_not_say_how_long_it_is(data: bytes) -> None:
     ref = BlobRef(of_bytes(data), len(data), b"p" * 16, 8, len(stored))
     if ref.stored < ref.size:
         assert blob.decode(ref, stored) == data
+
+
+def test_a_bitmap_has_no_more_than_a_bit_for_each_path() -> None:
+    bitmap = bytes(30_000) + b"\x80"
+    files = encode_files(bitmap)
+    assert decode_files(files, 240_007) == bitmap
+    with pytest.raises(Damaged, match="claim"):
+        decode_files(files, 239_999)
+    with pytest.raises(Damaged, match="claim"):
+        decode_files(encode_files(bytes((1 << 27) + 1)), 1 << 63)
 
 
 def test_pack_indexes() -> None:

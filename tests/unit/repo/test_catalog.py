@@ -13,13 +13,14 @@ import pytest
 from artfs.errors import Conflict, Damaged, InvalidValue, NotFound, UnsupportedFormat
 from artfs.format import keys, record
 from artfs.format.record import RootRecord, VersionRecord
+from artfs.format.runs import RunArtifacts
 from artfs.repo.catalog import Catalog
 from artfs.repo.editing import empty_directory
-from artfs.repo.labels import now
+from artfs.repo.labels import Labels, now
 from artfs.repo.repository import Repository
 from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
-from artfs.types import ArtifactKey, Ref, parse_ref
+from artfs.types import ArtifactKey, Ref, RunKey, parse_ref
 from tests.support.faulty import FaultyStore
 from tests.unit.repo.trees import KEY, commit_tree, memory_repository, read_version
 
@@ -298,3 +299,28 @@ def test_the_newest_version_is_found_however_many_there_are() -> None:
         assert catalog.newest_number(KEY) == count - 1
         store.put_if_absent(keys.version(KEY, count), b"{}")
         assert catalog.newest_number(KEY) == count
+
+
+def test_names_that_other_programs_leave_are_passed_over(repository: Repository) -> None:
+    """What rsync, editors and file managers put beside objects is none."""
+    put(repository, b"0", b"1")
+    delete(repository, 0)
+    run = RunKey("default", "default", "r")
+    repository.runs.add(run, RunArtifacts(), 0)
+    [pack, *_] = [info.key for info in repository.store.list(keys.PACKS)]
+    folder, _, name = pack.rpartition("/")
+    for key in (
+        f"{folder}/.{name}.Ab3dEf", f"{folder}/{name[:8]}", f"{keys.PACKS}zz/{name}",
+        f"{keys.artifact(KEY)}deleted/0000000001.json~", f"{keys.artifact(KEY)}deleted/.DS_Store",
+        f"{keys.all_labels(KEY)}x.json", f"{keys.run_artifacts(run)}0000000007.json.part",
+        *(f"{keys.aliases(KEY)}{name}.json" for name in ("..%2F..%2Fx", "%1B[31m", "v1", "latest")),
+    ):  # fmt: skip
+        repository.store.put_if_absent(key, b'{"version":1}')
+    assert repository.catalog.deleted(KEY) == {0}
+    assert repository.catalog.aliases(KEY) == {}
+    assert repository.catalog.labels.reader(KEY)(version_record(1)) == Labels()
+    assert repository.runs.next_part(run) == 1
+    assert repository.runs.artifacts(run) == RunArtifacts()
+    repository.known.forget(keys.pack_of(pack))
+    assert repository.known.refresh(9)
+    assert commit_tree(repository, {b"f": b"2"}).version == 2
