@@ -129,15 +129,37 @@ def test_artfs_umount(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["fusermount3", "-u"], ["umount"]], ids=lambda c: c[0])
 def test_a_plain_unmount(mount: Mount, command: list[str]) -> None:
-    """After umount MNT or fusermount3 -u MNT the daemon makes the version in the background, and
-    artfs drafts shows what became of it."""
+    """After umount MNT or fusermount3 -u MNT the daemon makes the version in the background, unless
+    the draft was mounted with --commit-on sync, and artfs drafts shows what became of it."""
     if command == ["umount"] and os.geteuid() != 0:
         pytest.skip("only root may use umount")
     (mount.path / "a").write_text("new")
     subprocess.run([*command, mount.path], check=True)
     wait_for(lambda: not mount.daemons, what="end of the daemon")
-    assert draft()[1] == "committed"
+    committed, state = draft()
+    assert state == "committed"
     assert here("cat", "data:v1", "a") == "new"
+    with mounted("draft", "data", "--commit-on", "sync", at=mount.path) as kept:
+        (mount.path / "a").write_text("newer")
+        subprocess.run([*command, mount.path], check=True)
+        wait_for(lambda: not kept.daemons, what="end of the daemon")
+    states = {d["draft"]: d["state"] for d in json.loads(here("--json", "drafts"))}
+    assert states.pop(committed) == "committed"
+    assert list(states.values()) == ["kept"]
+    assert versions() == 2
+
+
+@pytest.mark.parametrize("option", ["--discard", "--keep"])
+def test_an_unmount_that_fails(mount: Mount, option: str) -> None:
+    """Where artfs umount fails, the draft stays mounted, and a later unmount goes by how it was
+    mounted, not by what was said then."""
+    with (mount.path / "a").open("a"):
+        assert artfs("umount", option, mount.path, check=False).returncode == 4
+    assert is_mounted(mount.path)
+    (mount.path / "new").write_text("written since")
+    subprocess.run(["fusermount3", "-u", mount.path], check=True)
+    wait_for(lambda: not mount.daemons, what="end of the daemon")
+    assert here("cat", "data:v1", "new") == "written since"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -152,6 +174,70 @@ def test_signals(mount: Mount, number: signal.Signals) -> None:
         os.close(fd)
     assert not is_mounted(mount.path)
     assert here("cat", "data:v1", "a") == "written, and open"
+
+
+def test_status(base: Path, tmp_path: Path) -> None:
+    """artfs status MNT lists what was added, modified, deleted and renamed since the base, and the
+    bytes that were written; it says up to which version others have made the artifact move on, and
+    why the last commit failed."""
+    for name in ("b", "c"):
+        (base / name).write_text(f"{name} of the base")
+    put(base)
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
+        path = mount.path
+        (path / "a").write_text("12345")
+        (path / "b").unlink()
+        (path / "c").rename(path / "d")
+        (path / "new").write_bytes(bytes(1000))
+        first, *lines, last = artfs("status", path).stdout.splitlines()
+        assert first.endswith("of data over v1")
+        assert sorted(line.partition("\t")[0] for line in lines) == [
+            "A new", "D b", "M a", "R c -> d"
+        ]  # fmt: skip
+        assert last == "4 changes, 1005 B written"
+        (base / "a").write_text("by another")
+        put(base)
+        said = artfs("status", path).stdout
+        assert "data has moved on to v2" in said
+        assert "failed" not in said
+        assert artfs("sync", path, check=False).returncode == 4
+        said = artfs("status", path).stdout
+        assert "last commit failed: artifact 'data': changed on both sides: a" in said
+        mount.umount("--discard")
+
+
+def test_diff(base: Path, mount: Mount) -> None:
+    """artfs diff MNT shows changes of text files line by line."""
+    (mount.path / "a").write_text("base\nand more\n")
+    (mount.path / "new").write_bytes(b"\0\1")
+    lines = artfs("diff", mount.path).stdout.splitlines()
+    assert [line for line in lines if line[:3] in ("---", "+++")] == ["--- a/a", "+++ b/a"]
+    assert [line for line in lines if line[:1] in "+ -" and line[:3] not in ("---", "+++")] == [
+        " base", "+and more",
+    ]  # fmt: skip
+    assert any(line.startswith("A new") for line in lines)
+
+
+def test_drafts(base: Path, tmp_path: Path) -> None:
+    """artfs drafts lists all drafts, mounted or not, with base, age, size, state and the error of
+    the last commit."""
+    with mounted("draft", "data", at=tmp_path / "mnt", expect_errors=True) as mount:
+        (mount.path / "a").write_bytes(bytes(100_000))
+        (base / "a").write_text("by another")
+        put(base)
+        assert artfs("sync", mount.path, check=False).returncode == 4
+        mount.umount("--keep")
+    with mounted("draft", "data", at=tmp_path / "mnt"):
+        kept, new = json.loads(here("--json", "drafts"))
+        assert (kept["artifact"], kept["base"], kept["state"]) == ("data", "v0", "kept")
+        assert "changed on both sides: a" in kept["error"]
+        assert kept["size"] > 100_000
+        assert 0 <= kept["age"] < 600
+        assert (new["base"], new["state"], new["error"]) == ("v1", "mounted", None)
+        lines = here("drafts").splitlines()
+        for draft, line in zip((kept, new), lines, strict=True):
+            for word in (draft["draft"], "data", draft["base"], draft["state"], draft["error"]):
+                assert (word or "") in line
 
 
 WRITER = """
@@ -229,6 +315,31 @@ def test_the_cost_of_a_version(home: Path, tmp_path: Path) -> None:
         (mount.path / "new").write_bytes(random.Random(99).randbytes(50_000))
         assert mount.umount().stdout == "data:v1\n"
     assert 50_000 < store_bytes(home) - stored < 80_000
+
+
+def test_the_digest_of_a_version(home: Path, tmp_path: Path) -> None:
+    """Its digest is the one of the same files stored from nothing."""
+    data = random.Random(1).randbytes(5 << 20)
+    (tmp_path / "base" / "dir").mkdir(parents=True)
+    for name in ("big", "cut", "dir/moved"):
+        (tmp_path / "base" / name).write_bytes(data)
+    put(tmp_path / "base")
+    with mounted("draft", "data", at=tmp_path / "mnt") as mount:
+        with (mount.path / "big").open("r+b") as file:
+            for at in (0, 1_000_003, 3 << 20, 5 << 20):
+                file.seek(at)
+                file.write(b"written over " * 1000)
+        os.truncate(mount.path / "cut", 2_000_001)
+        os.truncate(mount.path / "cut", 3_000_000)
+        (mount.path / "dir").rename(mount.path / "directory")
+        (mount.path / "sub").mkdir()
+        os.link(mount.path / "big", mount.path / "sub" / "hard")
+        (mount.path / "link").symlink_to("sub/hard")
+        artfs("put", "other", mount.path)
+        artfs("sync", mount.path)
+        mount.umount()
+    digests = {json.loads(here("--json", "show", name))["digest"] for name in ("data:v1", "other")}
+    assert len(digests) == 1
 
 
 def test_a_write_under_way(base: Path, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import random
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -242,3 +243,16 @@ def test_what_a_full_disk_holds(full: tuple[Mount, int], tmp_path: Path) -> None
     (tmp_path / "base" / "filler").write_bytes(expected[: -8 * MIB])
     check_version("data:v1", tmp_path / "base")
     assert here("cat", "data:v1", "file") == "base"
+
+
+def test_a_mapping_on_a_full_disk(full: tuple[Mount, int]) -> None:
+    """What finds no room when it was stored through a mapping is ENOSPC at msync(2) or fsync(2)."""
+    mount, _ = full
+    os.truncate(mount.path / "file", 4 * MIB)  # all of it a hole
+    with (mount.path / "file").open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        syncs: list[Callable[[], object]] = [memory.flush, lambda: os.fsync(file.fileno())]
+        for sync in syncs:
+            memory[:] = bytes([7]) * len(memory)
+            with fails(errno.ENOSPC):
+                sync()
+    assert mount.umount("--discard").stdout == "discarded\n"

@@ -146,6 +146,44 @@ def test_a_conflict_and_its_ends(pair: tuple[Mount, Mount], tmp_path: Path) -> N
     assert (found["a"], found["one"], found["two"]) == ("changed by two\n", "new\n", "new\n")
 
 
+def test_conflicts_of_every_kind(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    """If both sides changed a path to something different, the commit fails with a conflict that
+    names such paths, and the draft is kept; --on-conflict ours has the draft's side of them in the
+    version, and --on-conflict fail fails whatever they changed."""
+    one, two = pair
+    (one.path / "a").unlink()
+    (one.path / "a").mkdir()  # a file is a directory now
+    (one.path / "a/f").write_text("one")
+    (one.path / "b").unlink()
+    (one.path / "dir/one").rename(one.path / "moved")
+    (one.path / "dir/two").write_text("one")
+    (one.path / "new").write_text("one")
+    (one.path / "dir/sub").rename(one.path / "theirs")
+    assert run(one, "sync").stdout == "data:v1\n"
+    for name in ("a", "b", "dir/one", "new"):
+        (two.path / name).write_text("two")
+    (two.path / "dir/two").unlink()
+    (two.path / "dir/sub").rename(two.path / "mine")
+    kept = tree(two.path)
+    for how in ("rebase", "fail"):
+        refused = run(two, "sync", "--on-conflict", how)
+        assert (refused.returncode, refused.stdout) == (4, "")
+        assert ("changed on both sides: a, b, dir/one, dir/two, new\n" in refused.stderr) == (
+            how == "rebase"
+        )
+        assert tree(two.path) == kept
+    assert run(two, "sync", "--on-conflict=ours").stdout == "data:v2\n"
+    three = "dir/sub/three of the base\n"
+    wanted = {
+        "a": "two", "b": "two", "new": "two", "dir": "/", "dir/one": "two",
+        "moved": "dir/one of the base\n", "mine": "/", "mine/three": three,
+        "theirs": "/", "theirs/three": three,
+    }  # fmt: skip
+    assert tree(two.path) == wanted
+    here("get", "data", tmp_path / "out")
+    assert tree(tmp_path / "out") == wanted
+
+
 @pytest.mark.slow
 def test_a_hundred_commits_each_at_once_lose_nothing(
     pair: tuple[Mount, Mount], tmp_path: Path

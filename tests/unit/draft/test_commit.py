@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ import trio.testing
 from artfs.aio.fetch import Fetcher
 from artfs.errors import ArtfsError, NotFound, ObjectNotFound, Unreachable
 from artfs.format.record import VersionRecord
+from artfs.repo import chunking
+from artfs.repo.blobs import Blobs
 from artfs.repo.commit import Committed, commit
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
+from artfs.types import BlobRef
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft import rebasing
 from artfs.vfs.draft.control import control_handlers
@@ -44,6 +49,7 @@ from tests.unit.draft.drafts import (
     lose,
     make_version,
     mount,
+    repository_in,
     version_tree,
 )
 
@@ -117,6 +123,67 @@ def test_a_commit_stores_only_what_changed(
             assert 0 < repository.catalog.version(KEY, 1).stored < len(BIG) / 2
 
     trio.run(check)
+
+
+def work_of_a_commit(
+    root: Path, tree: Listing, edit: Callable[[Fs], Awaitable[None]], patch: pytest.MonkeyPatch
+) -> Counter[str]:
+    """What a commit of `edit` over `tree` takes: nodes asked for, bytes read, bytes cut anew."""
+    node, proved, add = Blobs.node, Blobs._proved, PackWriter._add
+    work: Counter[str] = Counter()
+
+    def count_nodes(blobs: Blobs, ref: BlobRef) -> Any:  # noqa: ANN401  # as they are
+        work["nodes"] += 1
+        return node(blobs, ref)
+
+    def count_read(blobs: Blobs, refs: Sequence[BlobRef], decode: Any) -> Any:  # noqa: ANN401  # as they are
+        work["read"] += sum(ref.size for ref in refs)
+        return proved(blobs, refs, decode)
+
+    def count_made(writer: PackWriter, kind: Any, data: Any, digest: bytes) -> Any:  # noqa: ANN401  # as they are
+        work["cut"] += len(data)
+        return add(writer, kind, data, digest)
+
+    async def run() -> None:
+        async with drafted(root, repository, base) as fs:
+            await edit(fs)
+            patch.setattr(Blobs, "node", count_nodes)
+            patch.setattr(Blobs, "_proved", count_read)
+            patch.setattr(PackWriter, "_add", count_made)
+            await fs.tree.commit()
+            patch.undo()
+
+    with repository_in(root) as repository:
+        base = make_version(repository, tree)
+        trio.run(run)
+    return work
+
+
+def test_the_work_of_a_commit_grows_with_the_edits_and_not_with_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for count in (10, 100):
+        tree = {b"d%d" % n: Node("d", mode=0o755) for n in range(count)}
+        tree |= {b"d%d/f%d" % (n, m): Node("f", b"%d" % m) for n in range(count) for m in range(50)}
+        root = tmp_path / f"{count}"
+        found.append(work_of_a_commit(root, tree, lambda fs: fs.put(b"d5/f7", b"x"), monkeypatch))
+    few, many = found
+    assert 0 < many["nodes"] <= few["nodes"] + 10
+    assert many["read"] + many["cut"] <= few["read"] + few["cut"] + 100_000
+
+
+def test_the_work_of_a_commit_grows_with_what_was_written_and_not_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is around a write is read and cut anew; of the base, no file is copied ever."""
+    size = 16 << 20
+    tree = {b"big": Node("f", random.Random(2).randbytes(size))}
+    work = work_of_a_commit(
+        tmp_path, tree, lambda fs: fs.pwrite(b"big", size // 2, b"x" * 4096), monkeypatch
+    )
+    assert 4096 < work["cut"] < 16 * chunking.AVERAGE
+    assert work["read"] < 32 * chunking.AVERAGE
 
 
 def test_no_net_change_makes_no_version_and_a_later_one_has_the_new_modes(

@@ -242,9 +242,7 @@ def test_a_sample_runs(code: str, places: Callable[[str], str]) -> None:
 
 @pytest.mark.usefixtures("_given")
 @pytest.mark.parametrize(("call", "paths"), list(rows(OWN)), ids=lambda value: str(value)[:60])
-def test_the_paths_after_a_call(
-    call: str, paths: list[str], places: Callable[[str], str]
-) -> None:
+def test_the_paths_after_a_call(call: str, paths: list[str], places: Callable[[str], str]) -> None:
     artifact = Artifact("a", "t")
     result = eval(places(call), {"artifact": artifact})
     if hasattr(result, "__enter__"):
