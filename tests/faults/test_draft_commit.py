@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,9 @@ from artfs.repo.repository import Repository
 from artfs.store.base import Store
 from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
+from artfs.store.s3.conditions import Conditions
+from artfs.store.s3.store import S3Store
+from artfs.store.s3.writer import S3Writer
 from artfs.vfs.draft import commit as commits
 from artfs.vfs.draft.building import Builder, Results
 from artfs.vfs.draft.journal import Journal
@@ -24,6 +28,7 @@ from artfs.vfs.draft.records import list_drafts
 from artfs.vfs.draft.state import create_draft, open_draft
 from tests.support.deadly import die_at
 from tests.support.faulty import FaultyStore
+from tests.support.s3server import BUCKET, S3Server
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import (
     KEY,
@@ -151,6 +156,48 @@ def test_killed_at_every_step(tmp_path: Path, edits: bool, first: int) -> None:
         outcomes[before] += 1
         shutil.rmtree(root)
     assert min(outcomes[1], outcomes[2]) > 2, "the commit point lies within the steps"
+
+
+#: What of a commit changes something on a server.
+WRITES = [
+    (S3Store, "put_if_absent"),
+    (S3Store, "compare_and_set"),
+    (S3Writer, "commit"),
+]
+
+
+@pytest.mark.slow
+def test_killed_at_every_write_to_s3(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, with what is sent as steps: what the server has of a commit is taken up."""
+    monkeypatch.setattr(Conditions, "check_writes", lambda _: None)
+
+    def commit_there(root: Path, url: str, draft_id: str) -> None:
+        with repository_in(root, S3Store(url)) as repository:
+            fs = mount(open_draft(root / "state", draft_id, repository))
+            trio.run(fs.tree.commit)
+            trio.run(fs.tree.close)
+
+    def attempt(fatal: int | None) -> tuple[int, int]:
+        """Steps, and versions after the death."""
+        root, url = tmp_path / f"{fatal}", f"s3://{BUCKET}/{secrets.token_hex(8)}"
+        store = S3Store(url)
+        draft_id, tree = make_draft(root, store)
+        action = functools.partial(commit_there, root, url, draft_id)
+        steps = die_at(fatal, None, action, WRITES)
+        with repository_in(root, S3Store(url)) as repository:
+            before = len(repository.catalog.versions(KEY))
+            fs = mount(open_draft(root / "state", draft_id, repository))
+            assert trio.run(goes_on, fs, repository, tree, False) == 2, f"killed at {fatal}"
+            trio.run(fs.tree.close)
+        check_rest(root, draft_id)
+        shutil.rmtree(root)
+        return steps, before
+
+    steps, _ = attempt(None)
+    outcomes = {attempt(fatal)[1] for fatal in range(1, steps + 1)}
+    assert outcomes == {1, 2}, "the commit point lies within the steps"
 
 
 @pytest.mark.expect_errors

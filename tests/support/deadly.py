@@ -18,15 +18,15 @@ Method = tuple[type, str]
 
 
 class _Deadly:
-    """Counts system calls that change what is below `root`, and before and after `methods`; the
-    `fatal` one ends this process by SIGKILL."""
+    """Counts system calls that change what is below `root`, if given, and before and after
+    `methods`; the `fatal` one ends this process by SIGKILL."""
 
-    def __init__(self, root: Path, fatal: int | None, methods: Sequence[Method]) -> None:
+    def __init__(self, root: Path | None, fatal: int | None, methods: Sequence[Method]) -> None:
         self.steps = 0
         self._numbers = itertools.count(1)  # `+= 1` is not one step where threads take turns
         self._fatal = fatal
         self._root = str(root)
-        for name in _CALLS:
+        for name in _CALLS if root is not None else ():
             setattr(os, name, self._call(getattr(os, name)))
         for owner, name in methods:
             setattr(owner, name, self._method(getattr(owner, name)))
@@ -56,7 +56,10 @@ class _Deadly:
 
 
 def die_at(
-    fatal: int | None, root: Path, action: Callable[[], object], methods: Sequence[Method] = ()
+    fatal: int | None,
+    root: Path | None,
+    action: Callable[[], object],
+    methods: Sequence[Method] = (),
 ) -> int:
     """Do something in a child process, which dies at a step; with None it does not, and the number
     of its steps is returned."""
