@@ -25,8 +25,8 @@ from artfs.store.cached.room import Room
 log = logging.getLogger(__name__)
 
 #: Blocks of one request, give or take a half. A request of boto3 costs 2.5 ms of a core, as much as
-#: 2 MiB do. What is read from front to back comes in larger ones: a quarter faster where the network
-#: is no bound.
+#: 2 MiB do. What is read from front to back comes in larger ones: a quarter faster where the
+#: network is no bound.
 _REQUEST = (8 << 20) // BLOCK
 _AHEAD_REQUEST = (16 << 20) // BLOCK
 #: Blocks after which those who wait are told how far a request is.
