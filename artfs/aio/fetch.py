@@ -78,7 +78,7 @@ class Fetcher:
     def __init__(self, blobs: Blobs, patience: float = 60.0) -> None:
         self._blobs = blobs
         self.patience = patience
-        self._recent: Generations[bytes, bytes] = Generations(_RECENT_BYTES)
+        self._recent: Generations[bytes, bytes] = Generations(_RECENT_BYTES, len)
         self._flights: dict[bytes, _Flight] = {}
         self._hints = Hints()
         self._ahead = ReadAhead(self._prefetch)
@@ -134,7 +134,7 @@ class Fetcher:
         if data is None:
             data = await self._fetch(ref, dense=not keep)
         if keep:
-            self._recent.put(ref.digest, data, len(data))
+            self._recent.put(ref.digest, data)
         return data
 
     def at_hand(self, ref: BlobRef, patience: float = 0.0) -> bytes | None:
@@ -220,7 +220,7 @@ class Fetcher:
             parts = await self._spans_patiently(runs)
         if len(parts[-1]) > refs[-1].size:
             # The next read begins in it.
-            self._recent.put(refs[-1].digest, parts[-1][-refs[-1].size :], refs[-1].size)
+            self._recent.put(refs[-1].digest, parts[-1][-refs[-1].size :])
         if first is not None:
             parts.insert(0, first)
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -9,15 +10,17 @@ V = TypeVar("V")
 
 
 class Generations(Generic[K, V]):
-    """Keeps at least the `size`/2 most recently used entries, and at most `size` (as `weight` adds
-    them up).
+    """Keeps at least the `size`/2 most recently used entries, and at most `size` (as their
+    weights add up).
 
     A hit costs one dictionary access; cachetools' LRU costs ten times that, at every open and read.
     For one thread.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        """`weigh` says what a value counts."""
         self._half = size // 2
+        self._weigh = weigh
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._weight = 0
@@ -29,10 +32,11 @@ class Generations(Generic[K, V]):
             self.put(key, found)
         return found
 
-    def put(self, key: K, value: V, weight: int = 1) -> None:
-        """Remember a value; one of a key that is there already replaces it."""
+    def put(self, key: K, value: V) -> None:
+        """Remember a value; it replaces one of its key, which weighs as much."""
+        if key not in self._young:
+            self._weight += self._weigh(value)
         self._young[key] = value
-        self._weight += weight
         if self._weight >= self._half:
             self._old, self._young, self._weight = self._young, {}, 0
 

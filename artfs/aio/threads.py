@@ -38,7 +38,8 @@ async def run_blocking(
 ) -> T:
     """What `fn` returns or raises, run in a thread, of which there are as many as `places`.
 
-    As `trio.to_thread.run_sync(abandon_on_cancel=True)`, but for what that does for functions which
+    Raises `Unreachable` if there can be no thread now. As
+    `trio.to_thread.run_sync(abandon_on_cancel=True)`, but for what that does for functions which
     call back into trio or read context variables: 20 of its 56 us, at every read from a disk.
     """
     task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
@@ -64,7 +65,11 @@ async def run_blocking(
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(finish, outcome)
 
-    trio.lowlevel.start_thread_soon(lambda: fn(*args), deliver)
+    try:
+        trio.lowlevel.start_thread_soon(lambda: fn(*args), deliver)
+    except RuntimeError as error:  # as many threads as the machine, or a container, allows
+        places.release_on_behalf_of(job)
+        raise Unreachable("this machine", f"starts no more threads: {error}") from error
     result: T = await trio.lowlevel.wait_task_rescheduled(give_up)
     return result
 
@@ -140,5 +145,9 @@ class Hints:
         """Start `fn` in a thread, unless busy. Whatever it raises is dropped with it."""
         if not self._free.acquire(blocking=False):
             return False
-        trio.lowlevel.start_thread_soon(lambda: fn(*args), lambda _: self._free.release())
+        try:
+            trio.lowlevel.start_thread_soon(lambda: fn(*args), lambda _: self._free.release())
+        except RuntimeError:  # see `run_blocking`
+            self._free.release()
+            return False
         return True

@@ -47,7 +47,7 @@ class Operations(pyfuse3.Operations):
         self._tree = tree
         # The key is the list's id, which is good as long as the list is kept beside it.
         self._listed: Generations[int, tuple[list[DirEntry], list[_Listed]]]
-        self._listed = Generations(_LISTED)
+        self._listed = Generations(_LISTED, lambda known: len(known[0]))
         self.enable_writeback_cache = writeback_cache
 
     @handler
@@ -197,7 +197,7 @@ class Operations(pyfuse3.Operations):
         known = self._listed.get(id(entries))
         if known is None or known[0] is not entries:
             known = entries, [(e.name, _entry(e.attrs), e.position) for e in entries]
-            self._listed.put(id(entries), known, len(entries))
+            self._listed.put(id(entries), known)
         return known[1]
 
     async def _more(self, fh: int, position: int) -> list[DirEntry]:

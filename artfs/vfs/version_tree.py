@@ -68,7 +68,8 @@ class VersionTree(ReadOnlyTree):
         self._pinned = 0
         self._entries: Generations[int, Entry] = Generations(_ENTRIES)
         self._preloads = Preloads(fetcher, self._entries.get)
-        self._pages: Generations[tuple[int, int], list[DirEntry]] = Generations(_PAGED)
+        self._pages: Generations[tuple[int, int], list[DirEntry]]
+        self._pages = Generations(_PAGED, lambda page: 1 + len(page))
 
     def attach(self, key: ArtifactKey, number: int) -> int:
         """The inode of a version's root directory, the same as long as the mount lives.
@@ -236,7 +237,7 @@ class VersionTree(ReadOnlyTree):
         page = self._pages.get((handle, position))
         if page is None:
             page = await self._page(handle, position)
-            self._pages.put((handle, position), page, 1 + len(page))
+            self._pages.put((handle, position), page)
         return page
 
     async def _page(self, ino: int, position: int) -> list[DirEntry]:

@@ -81,10 +81,16 @@ class S3Writer(ObjectWriter):
         self._size += len(body)
         job: Future[CompletedPartTypeDef] = Future()
         number = len(self._parts) + 1
-        self._room.acquire()
-        self._parts.append(job)
         name = f"artfs-upload-{number}"
-        threading.Thread(target=self._put_part, args=(job, number, body), name=name).start()
+        thread = threading.Thread(target=self._put_part, args=(job, number, body), name=name)
+        self._room.acquire()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads; nobody would ever finish the job
+            self._room.release()
+            what = f"{self._transfer.location.url}/{self._key}"
+            raise Unreachable(what, f"this machine starts no more threads: {error}") from error
+        self._parts.append(job)
 
     def _put_part(self, job: Future[CompletedPartTypeDef], number: int, body: bytes) -> None:
         transfer = self._transfer

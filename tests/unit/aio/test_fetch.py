@@ -13,7 +13,7 @@ import trio
 from artfs.aio.fetch import DamagedBlob, Device, Fetcher
 from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
-from artfs.aio.threads import run_blocking, run_retrying
+from artfs.aio.threads import LIMIT, Hints, run_blocking, run_retrying
 from artfs.errors import Unreachable
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
@@ -147,6 +147,39 @@ def test_generations_are_bounded_and_keep_what_is_used() -> None:
         assert len(cache) <= 100
     assert cache.get(999) == 999
     assert cache.get(500) is None
+
+
+def test_what_was_used_again_counts_as_much_as_before() -> None:
+    cache: Generations[int, bytes] = Generations(100, len)
+    for n in range(50):
+        cache.put(n, bytes(10))
+        for kept in range(n + 1):
+            cache.get(kept)
+        assert len(cache) <= 10
+    cache.clear()
+    cache.put(0, b"")
+    for _ in range(1000):
+        cache.put(1, bytes(10))
+    assert cache.get(0) == b""
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        hints = Hints()
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "start_thread_soon", fail)
+            for _ in range(LIMIT + 1):
+                with pytest.raises(Unreachable, match="no more threads"):
+                    await run_blocking(lambda: 7)
+                assert not hints.give(lambda: None)
+        with trio.fail_after(10):
+            assert await run_blocking(lambda: 7) == 7
+        assert hints.give(lambda: None)
+
+    trio.run(main)
 
 
 class Asked:

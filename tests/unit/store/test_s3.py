@@ -417,6 +417,21 @@ def test_what_was_damaged_on_its_way_is_sent_again(
     assert not store.exists("two")
 
 
+def test_a_part_that_gets_no_thread_fails_the_upload(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(writer.PARTS_AT_ONCE + 1):
+        uploading = store.writer("large")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(Unreachable, match="no more threads"):
+                uploading.write([bytes(writer.PART + 1)])
+    assert not store.exists("large")
+
+
 def test_upload_that_fails_leaves_nothing(s3_proxy: FaultProxy, store: S3Store) -> None:
     denied = Fault("status", method="PUT", holds="partNumber=2", status=403, code="AccessDenied")
     s3_proxy.fail(denied, times=1)
