@@ -15,7 +15,7 @@ from typing import Any
 
 from artfs.api import metadata as metadatas
 from artfs.errors import InvalidValue
-from artfs.repo.labels import Labels
+from artfs.repo.labels import MAX_TTL, Labels
 from artfs.types import check_tag
 
 
@@ -82,6 +82,10 @@ class Labelled:
             raise InvalidValue("ttl", f"is a {type(ttl).__name__}, not a timedelta")
         if ttl < timedelta(seconds=1):
             raise InvalidValue(f"ttl {ttl}", "is less than a second", "None: it does not expire")
+        if ttl.total_seconds() > MAX_TTL:
+            raise InvalidValue(
+                f"ttl {ttl}", "is longer than 1,000 years", "None: it does not expire"
+            )
         self._ttl = int(ttl.total_seconds())
 
     def _take_labels(self, labels: Labels) -> None:

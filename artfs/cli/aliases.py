@@ -1,14 +1,19 @@
-"""alias and tag: movable names of versions, and words that many versions may have."""
+"""alias, tag, ttl: movable names of versions, words that many may have, and how long they live."""
 
 from __future__ import annotations
+
+import re
 
 import click
 import msgspec
 
 from artfs.cli.app import Settings
 from artfs.errors import InvalidValue, NotFound
-from artfs.repo.labels import Labels
+from artfs.repo.labels import MAX_TTL, Labels, expiry
 from artfs.types import check_tag, parse_version
+
+_SPAN = re.compile(r"([1-9][0-9]{0,8})(s|min|h|d)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 @click.command()
@@ -72,3 +77,42 @@ def tag(settings: Settings, ref: str, names: tuple[str, ...], remove: bool) -> N
 
         labels = catalog.labels.change(key, version, changed)
     settings.result("\n".join(labels.tags), labels.tags)
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("span", required=False, metavar="[SPAN]")
+@click.pass_obj
+def ttl(settings: Settings, ref: str, span: str | None) -> None:
+    """Say how long a version is to live, or show when it expires.
+
+    SPAN counts from when it was made: 30d, 12h, 90min, 45s, or never.
+    """
+    seconds = None if span is None else _seconds(span)
+    parsed = settings.ref(ref)
+    with settings.repository() as repository:
+        labels, key = repository.catalog.labels, parsed.artifact
+        version = repository.catalog.resolve(parsed)
+        found = labels.of(key, version)
+        if seconds is not None:
+            found = labels.change(
+                key, version, lambda labels: msgspec.structs.replace(labels, ttl=seconds)
+            )
+        when = expiry(version, found)
+    document = {
+        "version": settings.named(key, version.version), "ttl": found.ttl or None,
+        "expires": when.isoformat() if when is not None else None,
+    }  # fmt: skip
+    settings.result("never" if when is None else when.isoformat(), document)
+
+
+def _seconds(span: str) -> int:
+    if span == "never":
+        return 0
+    match = _SPAN.fullmatch(span)
+    if match is None:
+        raise InvalidValue(f"span '{span}'", "is not of the form 30d, 12h, 90min, 45s, or never")
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > MAX_TTL:
+        raise InvalidValue(f"span '{span}'", "is longer than 1,000 years", "never is longer still")
+    return seconds

@@ -17,6 +17,8 @@ from artfs.format.record import LabelsRecord, VersionRecord
 from artfs.store.base import Store
 from artfs.types import ArtifactKey
 
+#: Seconds that a version may be given to live, a thousand years: calendars end somewhere.
+MAX_TTL = 365_250 * 86_400
 #: Of metadata; W&B's limit.
 MAX_KEYS = 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -126,11 +126,30 @@ def test_rm_of_what_is_linked(run: Run, three: Path) -> None:
     one_line(run, 3, "cat", "pets:top", "a.txt", line="no such alias")
 
 
+def test_how_long_a_version_lives(run: Run, three: Path) -> None:
+    made = datetime.fromisoformat(run("--json", "show", "animals:v1").document["created"])
+    assert run("ttl", "animals:v1").text == "never\n"
+    for span, seconds in (("30d", 2592000), ("12h", 43200), ("90min", 5400), ("45s", 45)):
+        found = run("--json", "ttl", "animals:v1", span).document
+        assert (found["version"], found["ttl"]) == ("animals:v1", seconds)
+        when = run("ttl", "animals:v1").text.strip()
+        assert when == found["expires"]
+        assert datetime.fromisoformat(when) - made == timedelta(seconds=seconds)
+    assert artfs.Api().artifact("animals:v1").ttl == timedelta(seconds=45)
+    assert run("ttl", "animals:v1", "never").text == "never\n"
+    assert artfs.Api().artifact("animals:v1").ttl is None
+    for span in ("30", "d", "0d", "-1d", "1.5h", "1 d", "1w", "9999999999d", ""):
+        one_line(run, 2, "ttl", "animals:v1", "--", span, line=f"span '{span}'")
+    one_line(run, 2, "ttl", "animals:v1", "365251d", line="is longer than 1,000 years")
+    one_line(run, 3, "ttl", "animals:v9", "1d", line="no such version")
+
+
 def test_rm_of_what_has_expired(run: Run, three: Path) -> None:
-    for n in range(3):
-        artifact = artfs.Api().artifact(f"animals:v{n}")
-        artifact.ttl = timedelta(days=1)
-        artifact.save()
+    artifact = artfs.Api().artifact("animals:v0")
+    artifact.ttl = timedelta(days=1)
+    artifact.save()
+    for n in (1, 2):
+        run("ttl", f"animals:v{n}", "24h")
     run("link", "animals:v0", "pets")
     assert run("--json", "rm", "--expired").document["deleted"] == []
     expires = run("--json", "show", "animals:v0").document["expires"]

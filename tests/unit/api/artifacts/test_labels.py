@@ -129,7 +129,7 @@ def test_ttl() -> None:
     artifact.ttl = timedelta(days=1)
     artifact.ttl = artfs.ArtifactTTL.INHERIT
     assert artifact.ttl is None
-    wrong: list[Any] = [3600, "1d", timedelta(0), timedelta(days=-1)]
+    wrong: list[Any] = [3600, "1d", timedelta(0), timedelta(days=-1), timedelta(days=365_251)]
     for ttl in wrong:
         with pytest.raises(InvalidValue, match="ttl"):
             artifact.ttl = ttl
