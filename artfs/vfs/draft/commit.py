@@ -34,8 +34,9 @@ from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.datafiles import Frozen
 from artfs.vfs.draft.foreign import Adopting, Stale, note_foreign
 from artfs.vfs.draft.garbage import Garbage
-from artfs.vfs.draft.gate import Gate
+from artfs.vfs.draft.gate import Gate, Pause
 from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.journal import Place
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.rebasing import Rebased, Rebasing
 from artfs.vfs.draft.snapshot import Snapshot
@@ -79,6 +80,7 @@ class Committer:
         names: Names,
         garbage: Garbage,
         gate: Gate,
+        pause: Pause,
         space: Space,
         flush_kernel: Callable[[], Awaitable[None]] | None,
         forget_kernel: Callable[[Stale], Awaitable[None]] | None,
@@ -90,6 +92,7 @@ class Committer:
         self._names = names
         self._garbage = garbage
         self._gate = gate
+        self._pause = pause
         self._space = space
         self._flush_kernel = flush_kernel
         self._forget_kernel = forget_kernel
@@ -98,6 +101,10 @@ class Committer:
         self._results.unlink(missing_ok=True)  # left by a kill
         #: Snapshots that are being read.
         self.reading = 0
+
+    def is_reading(self) -> bool:
+        """Whether a snapshot is being read."""
+        return self.reading > 0
 
     async def commit(
         self, description: str | None, policy: str, is_mounted: bool = True
@@ -119,8 +126,9 @@ class Committer:
         if not self._has_changes() and not self._draft.record.commit:
             base = self._draft.record.base
             with self.snapshot() as snapshot:
-                return CommitResult(base if base >= 0 else None, False, snapshot.specials())
-        results = Results(self._results)
+                left_out = await in_thread(snapshot.specials)
+                return CommitResult(base if base >= 0 else None, False, left_out)
+        results = await in_thread(Results, self._results)
         try:
             frozen, snapshot = await self._freeze()
             try:
@@ -137,9 +145,13 @@ class Committer:
             await in_thread(self._stands_on_version, done.version)
         finally:
             self._contents.floors = None
-            self._garbage.frozen = 0
-            results.close()
-        await self._garbage.collect(all_files=True)
+            try:
+                with trio.CancelScope(shield=True):
+                    await in_thread(results.close)
+            finally:
+                self._garbage.thaw()
+        # In any case: or the next statfs would find it all to be deleted, and wait for it.
+        await self._garbage.collect(all_files=True, wait=True)
         return CommitResult(done.version, done.changed, left_out, rebased.onto)
 
     def _has_changes(self) -> bool:
@@ -147,13 +159,14 @@ class Committer:
 
     async def _freeze(self) -> tuple[int, Snapshot]:
         async with self._gate.closed():
+            await self._pause.over()
             self._space.require()
             self._inodes.save()
             frozen = self._journal.epoch
             self._journal.next_epoch()
             self._journal.commit()
             self._contents.floors = {}
-            self._garbage.frozen = frozen
+            self._garbage.freeze(frozen)
             snapshot = Snapshot.take(self._journal.path, self._draft.repository.blobs)
             self.reading += 1
             return frozen, snapshot
@@ -197,12 +210,14 @@ class Committer:
 
     async def _take_over(self, frozen: int, results: Results, rebased: Rebased) -> None:
         """The draft stands on the new version now."""
-        steps = _Steps(self._pending_rows, self._finish_taking)
+        await self._pause.over()
+        steps = _Steps(self._pending_rows, self._finish_taking, self._pause)
         self._space.require()
         if rebased.onto is not None:
             await self._adopt(frozen, results, rebased.root, steps)
         after = 0
         while rows := results.page(after, _ROWS):
+            self._inodes.fetch([ino for ino, is_dir, _ in rows if not is_dir])
             for ino, is_dir, packed in rows:
                 if is_dir:
                     self._journal.do("REPLACE INTO committed VALUES (?, ?)", (ino, packed))
@@ -211,9 +226,13 @@ class Committer:
                 await steps.pause()
             after = rows[-1][0]
         # Only now: with a row too many, a directory is merely looked at again.
-        await self._clear_changes(frozen, steps)
-        for table in ("origins", "contested"):
-            self._journal.do(f"DELETE FROM {table} WHERE epoch <= ?", (frozen,))
+        at: Place | None = (0, b"")
+        while at is not None:
+            at = self._journal.clear_changes(at, _ROWS, frozen)  # newer ones are marked anew
+            await steps.pause()
+        for table, key in (("origins", "ino"), ("contested", "path")):
+            while self._journal.clear(table, key, frozen, _ROWS):
+                await steps.pause()
         self._finish_taking()
 
     def _pending_rows(self) -> int:
@@ -260,25 +279,6 @@ class Committer:
         inode.lower = entry if inode.base_len else None
         self._inodes.touch(inode)
 
-    async def _clear_changes(self, frozen: int, steps: _Steps) -> None:
-        at: tuple[int, bytes] = (0, b"")
-        while True:
-            rows = self._journal.ask(
-                "SELECT dir, name, epoch FROM changes WHERE (dir, name) > (?, ?)"
-                " ORDER BY dir, name LIMIT ?",
-                (*at, _ROWS),
-            ).fetchall()
-            for directory, name, epoch in rows:
-                # A newer one has been marked anew since the commit began.
-                if epoch <= frozen:
-                    self._journal.do(
-                        "DELETE FROM changes WHERE dir = ? AND name = ?", (directory, name)
-                    )
-            if len(rows) < _ROWS:
-                return
-            at = rows[-1][:2]
-            await steps.pause()
-
     def snapshot(self) -> _Reading:
         """The draft as it is now, for `status`; use it as a context manager."""
         self._finish_step()
@@ -323,13 +323,17 @@ class _Reading:
 class _Steps:
     """Ends steps before they hold up others, or fill the journal's log."""
 
-    def __init__(self, pending: Callable[[], int], finish: Callable[[], None]) -> None:
+    def __init__(
+        self, pending: Callable[[], int], finish: Callable[[], None], pause: Pause
+    ) -> None:
         self._pending = pending
         self._finish = finish
+        self._pause = pause
         self._began = time.monotonic()
 
     async def pause(self) -> None:
         if time.monotonic() - self._began > _STEP or self._pending() > _STEP_ROWS:
             self._finish()
             await trio.lowlevel.checkpoint()
+            await self._pause.over()
             self._began = time.monotonic()

@@ -16,6 +16,7 @@ import trio
 
 from artfs.vfs.draft.codec import PARTIAL, Inode
 from artfs.vfs.draft.datafiles import NEVER, DataFiles
+from artfs.vfs.draft.gate import Pause
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.space import Space
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _BATCH, _BATCH_BYTES = 512, 64 << 20
 #: The first where the disk has little room.
 _BATCH_LOW = 64
+#: Data files that are deleted between two looks at the event loop: a commit may leave millions.
+_AT_ONCE = 4096
 #: Rows changed at a time, so that nobody waits long and the journal's log need not grow by much.
 _ROWS = 200
 
@@ -39,26 +42,36 @@ _SWEEP = (
 class Garbage:
     """Dead inodes and data files without an owner."""
 
-    def __init__(self, journal: Journal, inodes: Inodes, data: DataFiles, space: Space) -> None:
+    def __init__(
+        self, journal: Journal, inodes: Inodes, data: DataFiles, space: Space, pause: Pause
+    ) -> None:
         self._journal = journal
         self._space = space
+        self._pause = pause
+        #: Dead inodes that were let go of in the pause.
+        self._let_go: list[Inode] = []
         self._inodes = inodes
         self._data = data
-        self._files: list[tuple[int, int]] = []
+        self._files: deque[tuple[int, int]] = deque()
         self._bytes = 0
+        #: Those that a commit may still read.
+        self._held: list[tuple[int, int]] = []
         self._directories: deque[int] = deque()
         #: Layers with ranges in table `extents` yet. A kill leaves these rows to nobody.
         self._layers: deque[tuple[int, int]] = deque()
         #: Inodes without a name that are open or known to the kernel.
         self.dead: dict[int, Inode] = {}
         #: Layers up to this epoch may be read by a commit.
-        self.frozen = 0
+        self._frozen = 0
         #: Reads under way, by inode.
         self._reads: Counter[int] = Counter()
         self._collecting = trio.Lock()
 
     def add(self, ino: int, epoch: int, size: int) -> None:
         """A layer, of at most `size` bytes, belongs to no file any more."""
+        if epoch <= self._frozen:
+            self._held.append((ino, epoch))
+            return
         self._files.append((ino, epoch))
         self._bytes += size
 
@@ -67,6 +80,18 @@ class Garbage:
         them go little by little, or noting it would take room that a full disk does not have."""
         if self._journal.drop_extents(ino, epoch, _ROWS) == _ROWS:
             self._layers.append((ino, epoch))
+
+    def freeze(self, epoch: int) -> None:
+        """Keep the layers up to an epoch until `thaw`: a commit reads them."""
+        self._frozen = epoch
+        self._held = [file for file in self._files if file[1] <= epoch]
+        self._files = deque(file for file in self._files if file[1] > epoch)
+
+    def thaw(self) -> None:
+        """There is no commit any more."""
+        self._frozen = 0
+        self._files += self._held
+        self._held = []
 
     @contextlib.contextmanager
     def kept(self, ino: int) -> Iterator[None]:
@@ -91,11 +116,21 @@ class Garbage:
         self._journal.do("DELETE FROM origins WHERE ino = ?", (inode.ino,))
 
     def bury_if_free(self, inode: Inode) -> None:
-        """Drop a dead inode that neither a handle nor the kernel holds."""
+        """Drop a dead inode that neither a handle nor the kernel holds; after the pause, as those
+        who let go of it wait for nothing."""
+        if self._pause.is_on:
+            self._let_go.append(inode)
+            return
         if inode.ino not in self.dead or inode.opens or not inode.forgotten:
             return
         del self.dead[inode.ino]
         self.bury(inode)
+
+    def go_on(self) -> None:
+        """The pause is over."""
+        let_go, self._let_go = self._let_go, []
+        for inode in let_go:
+            self.bury_if_free(inode)
 
     def bury(self, inode: Inode) -> None:
         """Drop an inode without a name."""
@@ -152,18 +187,21 @@ class Garbage:
             self._layers.popleft()
 
     async def _delete_files(self) -> None:
-        ready = [x for x in self._files if x[1] > self.frozen and x[0] not in self._reads]
-        if not ready:
-            self._bytes = 0
-            return
-        with disk_errors("draft"):
-            self._inodes.save()
-            self._journal.commit()
-            going = set(ready)
-            self._files = [file for file in self._files if file not in going]
-            self._bytes = 0
-        # What has been done is done, and the next mount deletes what stays.
-        await in_thread(self._remove, ready, self._journal.epoch)
+        self._bytes = 0
+        left = len(self._files)
+        while left > 0:
+            with disk_errors("draft"):
+                self._inodes.save()
+                self._journal.commit()
+            batch = [self._files.popleft() for _ in range(min(left, _AT_ONCE, len(self._files)))]
+            left -= _AT_ONCE
+            ready: list[tuple[int, int]] = []
+            for file in batch:
+                may_go = file[1] > self._frozen and file[0] not in self._reads
+                (ready if may_go else self._files).append(file)
+            if ready:
+                # What has been done is done, and the next mount deletes what stays.
+                await in_thread(self._remove, ready, self._journal.epoch)
 
     def _remove(self, files: list[tuple[int, int]], writing: int) -> bool:
         """Whether all of them could be deleted."""

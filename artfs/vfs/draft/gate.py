@@ -1,13 +1,18 @@
-"""Who may pass while what: long writes, and the moment in which a commit begins.
+"""Who may pass while what: long writes, and the moment in which a commit begins; changes, and the
+one in which the journal's log begins anew.
 
 A long write is made by a thread, so the event loop goes on meanwhile, and a commit that began then
 would find half of it. `closed` waits for the writes under way and keeps new ones waiting.
+
+A change that is about to be made waits for a `Pause` to end, so that it does not wait in the event
+loop for the lock that a thread has on the journal. Those who read go on. A change that is half made
+goes on too, and may have to wait there after all.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -52,3 +57,30 @@ class Gate:
         with trio.CancelScope(shield=True):
             async with self._changed:
                 self._changed.notify_all()
+
+
+class Pause:
+    """On or over. Event loop only."""
+
+    def __init__(self) -> None:
+        self._over: trio.Event | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nobody should begin to change anything."""
+        return self._over is not None
+
+    async def over(self) -> None:
+        """Wait until it is."""
+        while self._over is not None:
+            await self._over.wait()
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """One at a time."""
+        over = self._over = trio.Event()
+        try:
+            yield
+        finally:
+            self._over = None
+            over.set()

@@ -9,6 +9,7 @@ room. Event loop only.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 
 from artfs.aio.fetch import Fetcher
 from artfs.aio.generations import Generations
@@ -17,6 +18,7 @@ from artfs.types import Entry
 from artfs.vfs.draft import codec, numbers
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.pages import inode_rows
 from artfs.vfs.errors import NoEntry
 
 _KEPT = 8192
@@ -50,6 +52,16 @@ class Inodes:
             return None
         row = self._journal.inode(ino)
         return self._keep(codec.of_row(row)) if row is not None else None
+
+    def fetch(self, inodes: Iterable[int]) -> None:
+        """Have `at_hand` find some inodes in memory, if the journal has them: one query for all."""
+        missing = [
+            ino for ino in inodes
+            if (self._kept.get(ino) or self._alive.get(ino)) is None
+            and (ino < numbers.FIRST_BASE or self.base_touched)
+        ]  # fmt: skip
+        for row in inode_rows(self._journal, missing) if missing else ():
+            self._keep(codec.of_row(row))
 
     async def get(self, ino: int) -> Inode:
         """The inode with a number. Raises `NoEntry`, and what fetching raises."""

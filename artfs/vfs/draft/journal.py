@@ -1,9 +1,10 @@
 """The overlay of a draft on disk: one SQLite file, `journal.sqlite`.
 
 Module `schema` is the reference of the format. Blocking calls of some 10 us, made from the event
-loop; only `sync` and `checkpoint` wait for the disk, and are called from a thread. A transaction is
-open from the first change on; what is changed between two awaits is therefore in one transaction,
-and `commit` ends it: from then on it outlives the daemon, after `sync` the machine too.
+loop; only `sync`, `checkpoint` and `restart_log` wait for the disk, and are called from a thread. A
+transaction is open from the first change on; what is changed between two awaits is therefore in one
+transaction, and `commit` ends it: from then on it outlives the daemon, after `sync` the machine as
+well.
 
 Inodes, names and changes that are new or newer are gathered before they go into their tables, many
 at a time; and where nothing else was changed, `note` makes them outlive the daemon without ending
@@ -21,7 +22,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from artfs.vfs.draft.emptying import Emptying, connect
 from artfs.vfs.draft.intervals import Range
+from artfs.vfs.draft.putting import PUT_CHANGE, PUT_DENTRY, PUT_INODE, put
 from artfs.vfs.draft.recent import Recent
 from artfs.vfs.draft.schema import NEVER, migrate
 from artfs.vfs.draft.wal import Log
@@ -33,8 +36,6 @@ _BLOCK = 1024
 _DENTRIES = 1 << 14
 #: A WAL larger than this is copied into the database; the second where there is little room.
 _CHECKPOINT, _CHECKPOINT_LOW = 16 << 20, 2 << 20
-#: A WAL longer than this is cut when it begins anew.
-_LOG_MAX = 64 << 20
 #: What a changed row adds to the log at most, on average: a page of its table and some of an index.
 _ROW = 2 << 10
 #: So many ranges that follow each other share a page, at least.
@@ -52,27 +53,6 @@ Row: TypeAlias = tuple[
 ]  # fmt: skip
 Place: TypeAlias = tuple[int, bytes]
 
-_PUT_INODE = f"REPLACE INTO inodes VALUES ({','.join('?' * 16)})"
-_PUT_DENTRY = "REPLACE INTO dentries VALUES (?, ?, ?, ?)"
-_PUT_CHANGE = (
-    "INSERT INTO changes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " epoch = excluded.epoch, kind = max(kind, excluded.kind)"
-    " WHERE epoch < excluded.epoch OR kind < excluded.kind"
-)
-
-
-def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    """A connection that leaves transactions to its user, in whichever thread that is."""
-    mode = "ro" if read_only else "rwc"
-    uri = f"file:{_quoted(path)}?mode={mode}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-    db.execute("PRAGMA cache_size = -8192")
-    return db
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
 
 class Journal:
     """The connection of the event loop. `epoch` is the one that changes belong to now."""
@@ -83,7 +63,7 @@ class Journal:
         self._db.execute(f"PRAGMA page_size = {_PAGE}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        # A checkpoint waits for the disk; `checkpoint` does it in a thread.
+        # It waits for the disk; `artfs.vfs.draft.emptying` does it in a thread.
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         migrate(self._db, path)
         self._numbers = {"ino": (0, 0), "seq": (0, 0)}
@@ -96,6 +76,7 @@ class Journal:
         self._failed = False
         self._changes_before = 0
         self._log = Log(path, _PAGE)
+        self._emptying = Emptying(path, self._log)
         #: Rows that are not in their tables yet.
         self._inodes: dict[int, Row] = {}
         self._names: dict[Place, tuple[int, int]] = {}
@@ -114,9 +95,9 @@ class Journal:
         for record in self._recent.records(self._counter("recent")):
             inodes, names, changes = msgspec.msgpack.decode(record)
             self._begin()
-            self._db.executemany(_PUT_INODE, inodes)
-            self._db.executemany(_PUT_DENTRY, names)
-            self._db.executemany(_PUT_CHANGE, changes)
+            put(self._db, PUT_INODE, inodes)
+            put(self._db, PUT_DENTRY, names)
+            put(self._db, PUT_CHANGE, changes)
         self.commit()
 
     # Transactions
@@ -142,7 +123,8 @@ class Journal:
     def _begin(self) -> None:
         self._require()
         if not self._open:
-            self._change("BEGIN IMMEDIATE")
+            with self._emptying.restarting:
+                self._change("BEGIN IMMEDIATE")
             self._open = True
             self._changes_before = self._db.total_changes
 
@@ -180,9 +162,9 @@ class Journal:
             return
         self._begin()
         try:
-            self._db.executemany(_PUT_INODE, self._inodes.values())
-            self._db.executemany(_PUT_DENTRY, [(*at, *row) for at, row in self._names.items()])
-            self._db.executemany(_PUT_CHANGE, [(*at, *row) for at, row in self._changes.items()])
+            put(self._db, PUT_INODE, list(self._inodes.values()))
+            put(self._db, PUT_DENTRY, [(*at, *row) for at, row in self._names.items()])
+            put(self._db, PUT_CHANGE, [(*at, *row) for at, row in self._changes.items()])
         except sqlite3.Error:
             self._give_up()
             raise
@@ -218,6 +200,7 @@ class Journal:
         """
         self._require()
         if self.pending:
+            self._begin()  # first: a log that is beginning anew may get shorter
             self._log.reserve(self.pending_rows * _ROW)
             self._commit()
 
@@ -257,29 +240,17 @@ class Journal:
 
     def checkpoint(self) -> None:
         """Copy the log into the database, so that it can begin anew. Blocks; any thread."""
-        db = connect(self.path)
-        try:
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        finally:
-            db.close()
-            self._log.copied()
+        self._emptying.copy()
 
     def restart_log(self) -> None:
         """Begin the log anew if nobody reads it, and no transaction is open. Blocks, briefly if
-        `checkpoint` has just been run."""
-        way = "TRUNCATE" if self._log.length > _LOG_MAX else "RESTART"
-        self._db.execute("PRAGMA busy_timeout = 0")
-        try:
-            is_busy = self._db.execute(f"PRAGMA wal_checkpoint({way})").fetchone()[0]
-        finally:
-            self._log.copied()
-            self._db.execute("PRAGMA busy_timeout = 30000")
-        if is_busy:
-            return
-        # SQLite goes back to the beginning with the next transaction that changes a page.
-        self.do("UPDATE counters SET value = value + 1 WHERE name = 'seq'")  # leaves a number out
-        self.commit()
+        `checkpoint` has just been run; any thread. The event loop blocks, too, if it begins a
+        transaction meanwhile."""
+        self._emptying.restart()
+
+    def log_changed(self) -> None:
+        """The log was copied or began anew. Event loop: what it had found out meanwhile is old."""
+        self._log.copied()
 
     def close(self) -> None:
         """Commit and close."""
@@ -291,6 +262,7 @@ class Journal:
 
     def abandon(self) -> None:
         """Close without committing, as a kill would."""
+        self._emptying.close()
         # The last connection deletes the log, unless it may only read; and a draft that is resumed
         # on a full disk needs the room that the log has.
         last = connect(self.path, read_only=True)
@@ -390,6 +362,30 @@ class Journal:
             (directory, name, epoch),
         )
         return row.fetchone() is not None
+
+    def clear_changes(self, after: Place, size: int, epoch: int) -> Place | None:
+        """Of the next `size` changed names in their order, forget those that did not change after
+        an epoch; the last of the names, None: there are no more."""
+        last: Place | None = self.ask(
+            "SELECT dir, name FROM changes WHERE (dir, name) > (?, ?) ORDER BY dir, name"
+            " LIMIT 1 OFFSET ?",
+            (*after, size - 1),
+        ).fetchone()
+        upto, end = ("", ()) if last is None else (" AND (dir, name) <= (?, ?)", last)
+        self.do(
+            f"DELETE FROM changes WHERE (dir, name) > (?, ?){upto} AND epoch <= ?",
+            (*after, *end, epoch),
+        )
+        return last
+
+    def clear(self, table: str, key: str, epoch: int, size: int) -> bool:
+        """Forget up to `size` rows of a table that are not newer than an epoch; whether any."""
+        found = self.do(
+            f"DELETE FROM {table} WHERE {key} IN"
+            f" (SELECT {key} FROM {table} WHERE epoch <= ? LIMIT ?)",
+            (epoch, size),
+        )
+        return found.rowcount > 0
 
     def contest(self, path: bytes) -> None:
         """A path is changed here and, in a version taken over, by somebody else."""

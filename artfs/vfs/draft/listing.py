@@ -20,6 +20,7 @@ from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.handles import DirHandle
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.pages import names_after
 from artfs.vfs.errors import NoEntry
 from artfs.vfs.tree import Attrs, DirEntry
 
@@ -102,11 +103,8 @@ class Listings:
         return self._journal.changed_of(inodes) | self._inodes.touched_of(inodes)
 
     async def _added(self, handle: DirHandle, after: int) -> list[DirEntry]:
-        rows = self._journal.ask(
-            "SELECT name, ino, seq FROM dentries WHERE parent = ? AND seq > ? AND seq <= ?"
-            " ORDER BY seq LIMIT ?",
-            (handle.inode.ino, after, handle.last, _PAGE),
-        ).fetchall()
+        rows = names_after(self._journal, handle.inode.ino, after, handle.last, _PAGE)
+        self._inodes.fetch([ino for _, ino, _ in rows])
         found = []
         for name, ino, seq in rows:
             found += await self._entry(name, ino, _ADDED + seq)

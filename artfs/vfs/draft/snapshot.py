@@ -16,8 +16,9 @@ from artfs.repo.reading import drive
 from artfs.types import Entry
 from artfs.vfs.draft import codec, numbers
 from artfs.vfs.draft.codec import Inode
+from artfs.vfs.draft.emptying import connect
 from artfs.vfs.draft.intervals import Range
-from artfs.vfs.draft.journal import connect, extents
+from artfs.vfs.draft.journal import extents
 from artfs.vfs.tree import ROOT
 
 _PAGE = 256

@@ -4,6 +4,7 @@ The parts do the work (names, content, listings, commits); what is here is what 
 made of and when it is safe: each one changes everything it changes between two awaits, and its
 journal transaction is committed before it is answered. Two kinds of change wait for a file's
 `flush`, which every close brings: that it was created, and what a write did to its size and times.
+Operations that change something do not begin while the journal's log begins anew (`_pause`).
 
 Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.draft.commit`).
 """
@@ -11,7 +12,7 @@ Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
 import os
 import sqlite3
 import stat
@@ -32,7 +33,7 @@ from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.datafiles import DataFiles
 from artfs.vfs.draft.foreign import Stale
 from artfs.vfs.draft.garbage import Garbage
-from artfs.vfs.draft.gate import Gate
+from artfs.vfs.draft.gate import Gate, Pause
 from artfs.vfs.draft.handles import Handles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.listing import Listings
@@ -40,6 +41,7 @@ from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.namespace import Namespace
 from artfs.vfs.draft.policy import REBASE
 from artfs.vfs.draft.records import COMMITTED, UNCHANGED
+from artfs.vfs.draft.shortlog import ShortLog
 from artfs.vfs.draft.space import Space
 from artfs.vfs.draft.state import Draft, Ending
 from artfs.vfs.draft.status import DraftStatus, status_of
@@ -55,13 +57,9 @@ from artfs.vfs.errors import (
 )
 from artfs.vfs.tree import ROOT, Attrs, Caller, Change, DirEntry, FsStats, Opened
 
-log = logging.getLogger(__name__)
-
 _SIZE_MAX = (1 << 63) - 1
 #: Seconds after which a write commits the journal, though nobody closed the file.
 _WRITTEN_BACK = 1.0
-#: Seconds until the next try after the journal's log could not be emptied.
-_CHECKPOINT_PAUSE = 5.0
 _PERMISSIONS = 0o7777
 
 
@@ -91,7 +89,8 @@ class DraftTree:
         self._data = DataFiles(draft.data, journal.shared_from)
         self._inodes = Inodes(journal, fetcher, uid, gid)
         self._names = Names(journal, self._inodes, fetcher)
-        self._garbage = Garbage(journal, self._inodes, self._data, self._space)
+        self._pause = Pause()
+        self._garbage = Garbage(journal, self._inodes, self._data, self._space, self._pause)
         self._contents = Contents(
             journal, self._inodes, self._data, fetcher, self._garbage,
             ReferenceReads(draft.repository.references, fetcher.patience), self._names.path,
@@ -102,11 +101,13 @@ class DraftTree:
         self._gate = Gate()
         self._committer = Committer(
             draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
-            self._space, flush_kernel, forget_kernel,
+            self._pause, self._space, flush_kernel, forget_kernel,
         )  # fmt: skip
         self._committed_at = time.monotonic()
-        self._checkpointing = False
-        self._checkpoint_again = 0.0
+        self._log = ShortLog(
+            journal, self._space, self._pause, self._committer.is_reading,
+            functools.partial(self._save, at_once=True), self._garbage.go_on,
+        )  # fmt: skip
         self._made_version = False
         #: What `finish` is to do, if somebody has said so.
         self.ending = Ending()
@@ -116,9 +117,9 @@ class DraftTree:
 
     async def _done(self) -> None:
         """End an operation: what it changed outlives the daemon."""
+        await self._pause.over()
         self._save()
-        if self._journal.wants_checkpoint(self._space.is_low):
-            await self._checkpoint()
+        await self._log.keep()
         if self._garbage.wants_collecting():
             await self._garbage.collect()
 
@@ -131,30 +132,15 @@ class DraftTree:
             self._contents.cut_shrunk()
             self._committed_at = time.monotonic()
 
-    async def _checkpoint(self) -> None:
-        """Keep the journal's log short. The bulk is copied in a thread; then there is little left
-        to copy, and the log can begin anew, unless a commit reads it.
-
-        Nothing is lost where that fails, on a full disk: all of it is in the log."""
-        if self._checkpointing or self._committer.reading:
-            return
-        if time.monotonic() < self._checkpoint_again:
-            return
-        self._checkpointing = True
-        try:
-            await in_thread(self._journal.checkpoint)
-            if not self._committer.reading:
-                self._save(at_once=True)
-                self._journal.restart_log()
-        except (sqlite3.Error, OSError, FileSystemError) as error:
-            log.warning("draft %s: the journal's log cannot be emptied: %s", self.draft.path, error)
-            self._checkpoint_again = time.monotonic() + _CHECKPOINT_PAUSE
-        finally:
-            self._checkpointing = False
+    async def _make_room(self) -> None:
+        """Before an operation that frees more than it takes. Raises `NoSpace`."""
+        await self._pause.over()
+        self._space.make_room()
 
     async def _take_room(self, size: int = 0) -> None:
         """Raise `NoSpace` unless the disk has room. Data files wait to be deleted together, so
         there may be some to be had."""
+        await self._pause.over()
         try:
             self._space.check(size)
         except NoSpace:
@@ -194,7 +180,8 @@ class DraftTree:
         return inode.target
 
     async def statfs(self) -> FsStats:
-        await self._garbage.collect(all_files=True)
+        if not self._pause.is_on:
+            await self._garbage.collect(all_files=True)
         return self._space.stats()
 
     # Files
@@ -270,6 +257,7 @@ class DraftTree:
 
     async def _empty(self, inode: Inode) -> None:
         """Truncate what is opened with O_TRUNC: the kernel does not wait for writes under way."""
+        await self._pause.over()
         await self._names.mark_inode(inode)  # so that nothing is waited for behind the question
         is_written = self._contents.is_being_written(inode)
         async with self._gate.closed() if is_written else contextlib.nullcontext():
@@ -291,6 +279,7 @@ class DraftTree:
         if not (self._journal.unnoted or self._inodes.is_touched(inode)):
             return
         if self._handles.only_reads(handle):
+            await self._pause.over()
             # What others changed; they, not who reads, wait for a checkpoint, and hear of errors.
             with contextlib.suppress(FileSystemError):
                 self._save()
@@ -301,6 +290,7 @@ class DraftTree:
         inode = self._handles.close_file(handle)
         self._garbage.bury_if_free(inode)
         if self._garbage.wants_collecting():
+            await self._pause.over()
             await self._garbage.collect()
 
     def preload_next(self) -> tuple[int, bytes] | None:
@@ -316,6 +306,7 @@ class DraftTree:
         await self._sync_journal()
 
     async def _sync_journal(self) -> None:
+        await self._pause.over()
         with disk_errors("fsync"):
             self._inodes.save()
             self._journal.commit()
@@ -326,7 +317,7 @@ class DraftTree:
 
     async def setattr(self, ino: int, change: Change, handle: int | None) -> Attrs:
         inode = await self._inodes.get(ino)
-        self._space.make_room()
+        await self._make_room()
         if change.size is not None:
             await self._truncate(inode, change.size)
         await self._names.mark_inode(inode)
@@ -386,12 +377,12 @@ class DraftTree:
         return self._attrs(inode)
 
     async def unlink(self, parent: int, name: bytes, caller: Caller) -> None:
-        self._space.make_room()
+        await self._make_room()
         await self._namespace.unlink(parent, name)
         await self._done()
 
     async def rmdir(self, parent: int, name: bytes, caller: Caller) -> None:
-        self._space.make_room()
+        await self._make_room()
         await self._namespace.rmdir(parent, name)
         await self._done()
 

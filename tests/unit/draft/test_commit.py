@@ -822,7 +822,7 @@ def test_a_commit_that_cannot_begin_leaves_nothing_frozen(
                     await fs.tree.commit()
                 monkeypatch.undo()
                 committer = fs.tree._committer
-                assert (committer.reading, committer._garbage.frozen) == (0, 0)
+                assert (committer.reading, committer._garbage._frozen) == (0, 0)
                 assert committer._contents.floors is None
 
     trio.run(check)

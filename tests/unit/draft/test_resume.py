@@ -383,7 +383,7 @@ def test_nor_does_it_fail_where_the_log_then_finds_no_room(
 ) -> None:
     """Another program has taken what came free when the log was cut."""
     monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
-    monkeypatch.setattr("artfs.vfs.draft.journal._LOG_MAX", 0)
+    monkeypatch.setattr("artfs.vfs.draft.emptying._LOG_MAX", 0)
     restart_log = Journal.restart_log
 
     def refuse(*_: object) -> None:

@@ -504,3 +504,40 @@ def test_who_closes_a_file_they_only_read_waits_for_no_checkpoint(
             assert waits
 
     trio.run(check)
+
+
+def test_who_reads_goes_on_while_the_log_begins_anew(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the disk, in a thread; so does who changes something."""
+    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
+    restart_log = Journal.restart_log
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(journal: Journal) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        restart_log(journal)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs, trio.open_nursery() as nursery:
+            await fs.put(b"gone", b"1")
+            dead = await fs.ino(b"gone")
+            await fs.tree.unlink(ROOT, b"gone", ME)
+            monkeypatch.setattr(Journal, "restart_log", slow)
+            nursery.start_soon(fs.put, b"first", b"1")
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.start_soon(fs.put, b"second", b"2")
+            await trio.testing.wait_all_tasks_blocked()
+            # As every one of these is made in the event loop, none waits for a lock of the thread.
+            assert await fs.read(b"a") == BASE[b"a"].data
+            assert not await fs.exists(b"second")
+            assert b"first" in {entry.name for entry in await fs.list(b"")}
+            assert (await fs.tree.statfs()).blocks
+            fs.tree.forget([(dead, 1)])
+            assert dead in fs.tree._garbage.dead
+            go_on.set()
+            monkeypatch.setattr(Journal, "restart_log", restart_log)
+        assert dead not in fs.tree._garbage.dead
+
+    trio.run(check)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +90,7 @@ def test_the_database_gets_its_room_again_though_the_log_could_not_begin_anew(
 
 
 def test_a_log_that_has_grown_long_is_cut(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artfs.vfs.draft.journal._LOG_MAX", 100_000)
+    monkeypatch.setattr("artfs.vfs.draft.emptying._LOG_MAX", 100_000)
     journal = Journal(disk / "journal.sqlite")
     wal = disk / "journal.sqlite-wal"
     journal.reserve(5 * MIB)
@@ -101,6 +103,70 @@ def test_a_log_that_has_grown_long_is_cut(disk: Path, monkeypatch: pytest.Monkey
     journal.reserve(2 * MIB)
     assert wal.stat().st_blocks * 512 >= 2 * MIB
     journal.close()
+
+
+def test_a_log_that_was_copied_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
+    """The next transaction would wait for the disk, in the event loop."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    mark(journal, 1000)
+    journal.commit()
+    used = journal._log.size
+    journal.checkpoint()
+    assert not journal._log.uncopied
+    mark(journal, 10, 1000)
+    journal.commit()
+    assert journal._log.size > used
+    journal.restart_log()
+    assert journal._log.size < used
+    assert marked(journal) == 1010
+    journal.close()
+
+
+@pytest.mark.parametrize("log_max", [0, 1 << 30], ids=["cut", "kept"])
+def test_a_kill_while_the_log_is_emptied_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_max: int
+) -> None:
+    """Whenever one of the thread's statements has begun, or ended."""
+    monkeypatch.setattr("artfs.vfs.draft.emptying._LOG_MAX", log_max)
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    kills: list[Path] = []
+
+    def kill() -> None:
+        kills.append(tmp_path / f"killed-{len(kills)}")
+        kills[-1].mkdir()
+        for file in tmp_path.glob("journal.*"):
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, kills[-1])
+
+    class Told(sqlite3.Connection):
+        def execute(self, sql: str, args: Any = ()) -> sqlite3.Cursor:  # noqa: ANN401  # as sqlite3's
+            kill()
+            found = super().execute(sql, args)
+            kill()
+            return found
+
+    def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, factory=Told)
+
+    monkeypatch.setattr("artfs.vfs.draft.emptying.connect", connect)
+    mark(journal, 1000)
+    journal.commit()
+    journal.checkpoint()
+    mark(journal, 10, 1000)
+    journal.note()  # where nothing of a transaction is told
+    journal.restart_log()
+    mark(journal, 10, 1010)
+    journal.note()
+    kill()
+    counts = []
+    for place in kills:
+        killed = Journal(place / "journal.sqlite")
+        counts.append(marked(killed))
+        killed.close()
+    journal.close()
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1], set(counts)) == (1000, 1020, {1000, 1010, 1020})
 
 
 def test_a_log_that_is_read_goes_on(disk: Path) -> None:
