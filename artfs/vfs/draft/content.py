@@ -234,7 +234,7 @@ class Contents:
                 with self._writing(inode, end):
                     await in_thread(file.write, offset, data)
         if layer.limit == PARTIAL:
-            inode.unsaved.add(offset, end)
+            self._inodes.wrote(inode, offset, end)
         inode.size = max(inode.size, end)
         self._inodes.touch(inode)
 
@@ -365,6 +365,8 @@ class Contents:
         whole = (inode.size + 511) >> 9
         if not inode.is_file or inode.base_len:
             return whole
+        if not inode.layers:
+            return 0
         held = sum(self._data.blocks(inode.ino, layer.epoch, inode.size) for layer in inode.layers)
         return min(held, whole + 8)
 

@@ -98,7 +98,8 @@ class Slot:
         head = max(0, SLOT - offset)
         if head:
             assert self._shared is not None
-            self._shared.write(self._start + offset, memoryview(data)[:head])
+            beginning = data if len(data) <= head else memoryview(data)[:head]
+            self._shared.write(self._start + offset, beginning)
         if len(data) > head:
             assert self._own is not None
             self._own.write(offset + head, memoryview(data)[head:])
@@ -198,11 +199,12 @@ class DataFiles(_Layout):
     def get(self, ino: int, epoch: int, end: int, new: bool = False) -> LayerFile:
         """A layer, to be read or written up to `end`. It is there already unless it may be `new`.
         Raises `OSError`."""
-        own = f"{ino}.{epoch}"
         if not self._is_shared(ino, epoch):
-            return self._file(own, new) or self._make_lost(own)
+            name = f"{ino}.{epoch}"
+            return self._file(name, new) or self._make_lost(name)
         shared = self._file(self._shared_name(ino, epoch), new)
-        return Slot(shared, _start(ino), self._file(own, new) if end > SLOT else None)
+        own = self._file(f"{ino}.{epoch}", new) if end > SLOT else None
+        return Slot(shared, _start(ino), own)
 
     def _file(self, name: str, new: bool) -> DataFile | None:
         file = self._open.get(name)

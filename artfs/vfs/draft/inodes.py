@@ -108,6 +108,7 @@ class Inodes:
         inode.atime_ns = inode.mtime_ns = inode.ctime_ns = now
         if inode.is_dir:
             inode.nlink, inode.size = 2, 4096
+            self._journal.is_new(inode.ino)
         self.touch(inode)
         return self._keep(inode)
 
@@ -121,8 +122,6 @@ class Inodes:
         self._touched[inode.ino] = inode
         if numbers.is_base(inode.ino):
             self.base_touched = True
-        if len(inode.unsaved) > _UNSAVED:
-            self.save_extents(inode)
 
     @property
     def unsaved(self) -> int:
@@ -149,6 +148,12 @@ class Inodes:
             self.save_extents(inode)
             self._journal.put_inode(codec.to_row(inode))
         self._touched.clear()
+
+    def wrote(self, inode: Inode, start: int, end: int) -> None:
+        """A range of the topmost layer was written, which covers what table `extents` says."""
+        inode.unsaved.add(start, end)
+        if len(inode.unsaved) > _UNSAVED:
+            self.save_extents(inode)
 
     def save_extents(self, inode: Inode) -> None:
         """Make table `extents` tell all that was written to a file."""

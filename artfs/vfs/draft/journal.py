@@ -72,6 +72,8 @@ class Journal:
         self.shared_from = self._counter("shared")
         #: Rows of `dentries`, or that there is none, as they are now.
         self._dentries: dict[Place, tuple[int, int] | None] = {}
+        #: Directories that have no other rows there than these.
+        self._whole: set[int] = set()
         self._open = False
         self._failed = False
         self._changes_before = 0
@@ -176,19 +178,20 @@ class Journal:
         """See to it that what was changed outlives the daemon: commit it if that takes more than a
         note, or `at_once`. Raises what `commit` raises."""
         self._require()
-        rows = self.pending_rows
-        if self._other or at_once or rows > _NOTED or self._generation is None:
+        count = self.pending_rows
+        if self._other or at_once or count > _NOTED or self._generation is None:
             self.commit()
         elif any(self._fresh):
-            self._log.reserve(rows * _ROW)
+            if count * _ROW > self._log.room:
+                self._log.reserve(count * _ROW)
             if self._recent.append(self._generation, msgspec.msgpack.encode(self._fresh)):
                 self._all_noted()
             else:
                 self.commit()
 
     def _all_noted(self) -> None:
-        for rows in self._fresh:
-            rows.clear()
+        for fresh in self._fresh:
+            fresh.clear()
         self._other = False
 
     def commit(self) -> None:
@@ -226,8 +229,9 @@ class Journal:
         """See to it that the open transaction, with `size` bytes more in the log, can be committed
         and copied even on a full disk. Raises `NoSpace`."""
         size += self.pending_rows * _ROW
-        self._log.reserve(size)
-        self._log.reserve_copy(size)
+        if size > self._log.room:
+            self._log.reserve(size)
+            self._log.reserve_copy(size)
 
     def sync(self) -> None:
         """Make everything committed outlive the machine. Blocks; any thread."""
@@ -308,6 +312,8 @@ class Journal:
         if key in self._dentries:
             return self._dentries[key]
         self._require()
+        if parent in self._whole:
+            return None
         if self.pending:
             self._begin()  # or the query is a transaction of its own, which locks files
         found: tuple[int, int] | None = self._db.execute(
@@ -321,10 +327,15 @@ class Journal:
             self.forget_dentries()
         self._dentries[key] = row
 
+    def is_new(self, directory: int) -> None:
+        """A directory that has just been made has no rows in `dentries` yet."""
+        self._whole.add(directory)
+
     def forget_dentries(self) -> None:
         """Ask for rows of `dentries` again."""
         self._write_gathered()
         self._dentries.clear()
+        self._whole.clear()
 
     def set_dentry(self, parent: int, name: bytes, ino: int, seq: int) -> None:
         """Write a name."""

@@ -41,6 +41,8 @@ class Log:
             os.open(f"{journal}{suffix}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             for suffix in ("", "-wal", "-shm")
         )
+        #: Bytes that are known to fit into both.
+        self.room = 0
         #: How long they are, or less.
         self._length = self._database_length = 0
         #: What `_state` found since the last transaction.
@@ -58,6 +60,7 @@ class Log:
     def grew(self) -> None:
         """There is a new transaction."""
         self._known = None
+        self.room = 0
 
     @property
     def size(self) -> int:
@@ -86,13 +89,16 @@ class Log:
     def reserve_copy(self, size: int) -> None:
         """See to it that the database can take what the log holds, with `size` bytes more. Raises
         `NoSpace`."""
-        end = self._state()[1] * self._page + size
-        if end > self._database_length:
-            self._database_length = _lengthen(self._database, end)
+        frames, pages = self._state()
+        end = pages * self._page
+        if end + size > self._database_length:
+            self._database_length = _lengthen(self._database, end + size)
+        log_end = _HEADER + frames * self._frame
+        self.room = min(self._length - log_end, self._database_length - end)
 
     def copied(self) -> None:
         """SQLite has cut the database, and maybe the log, to what it needs. Any thread."""
-        self._length = self._database_length = 0
+        self._length = self._database_length = self.room = 0
         self._known = None
 
     def sync(self) -> None:

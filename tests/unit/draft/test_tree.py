@@ -14,6 +14,7 @@ import trio.testing
 
 from artfs.format.record import VersionRecord
 from artfs.repo.repository import Repository
+from artfs.vfs.draft import journal
 from artfs.vfs.draft.content import WritePace
 from artfs.vfs.draft.datafiles import DataFile
 from artfs.vfs.draft.journal import Journal
@@ -376,6 +377,26 @@ def test_a_new_directory_in_the_place_of_a_removed_one_is_empty(
             await fs.mkdir(b"d")
             assert await fs.list(b"d") == []
             await fs.tree.statfs()
+
+    trio.run(check)
+
+
+def test_names_of_a_new_directory_are_found_when_not_all_are_in_memory_any_more(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_DENTRIES", 8)
+
+    async def check() -> None:
+        async with drafted(tmp_path, repository) as fs:
+            await fs.mkdir(b"d")
+            for n in range(20):
+                await fs.put(b"d/%d" % n, b"%d" % n)
+            await fs.unlink(b"d/3")
+            await fs.rename(b"d/4", b"d/new")
+            assert [n for n in range(20) if not await fs.exists(b"d/%d" % n)] == [3, 4]
+            assert await fs.read(b"d/new") == b"4"
+            with pytest.raises(Exists):
+                await fs.mkdir(b"d/0")
 
     trio.run(check)
 
