@@ -94,7 +94,9 @@ class S3Server:
                     *(f"-{name}={port}" for name, port in self._ports.items()),
                     "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
                     "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.peers=none",
-                    "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0",
+                    "-master.volumeSizeLimitMB=256", "-volume.preStopSeconds=0",
+                    # Seven for each bucket, whatever room the disk has: they take none.
+                    "-volume.max=1000",
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory,
                 env={**os.environ, "HOME": str(self._directory)}, preexec_fn=_die_with_parent,
