@@ -6,6 +6,7 @@ the server is gone, and nobody waits for it again and again. Belongs to the even
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -49,19 +50,22 @@ class Answers:
         key = (fn, args)
         if key in self._late:
             self._keep(key, self._late.pop(key))
-        if key in self._fresh:
+        with contextlib.suppress(KeyError):  # no look before: it may grow too old between the two
             return cast("T", self._fresh[key])
         if key not in self._last:
             answer = await run_retrying(self._patience, "store", fn, *args, places=self._places)
             self._keep(key, answer)
-        elif key not in self._asking:
-            await self._ask_again(key, fn, args)
-        return cast("T", self._last[key])
+            return answer
+        last = cast("T", self._last[key])
+        return last if key in self._asking else await self._ask_again(key, last, fn, args)
 
     def _keep(self, key: object, answer: object) -> None:
         self._fresh[key] = self._last[key] = answer
 
-    async def _ask_again(self, key: object, fn: Callable[[*Args], T], args: tuple[*Args]) -> None:
+    async def _ask_again(
+        self, key: object, last: T, fn: Callable[[*Args], T], args: tuple[*Args]
+    ) -> T:
+        """The new answer, or the `last` one, by now perhaps forgotten, if it does not come."""
         self._asking.add(key)
         waiting = True
 
@@ -85,7 +89,6 @@ class Answers:
                 await run_blocking(call, places=self._places)
         finally:
             waiting = False
-        if answers:
-            self._keep(key, answers[0])
-        else:
-            self._fresh[key] = self._last[key]  # for a moment: then it is asked again
+        answer = answers[0] if answers else last
+        self._keep(key, answer)  # an old one for a moment: then it is asked again
+        return answer

@@ -82,3 +82,34 @@ def test_a_store_that_hangs_is_asked_once_and_its_answer_taken_when_it_comes() -
                 await trio.sleep(0.001)
 
     trio.run(main)
+
+
+def test_an_answer_may_be_forgotten_while_it_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of more names than are remembered, a store that does not answer."""
+    monkeypatch.setattr(answers, "_ANSWERS", 1)
+    monkeypatch.setattr(answers, "_GRACE", 30.0)
+    asked = Asked()
+
+    async def main() -> None:
+        known = Answers(0.0, 5.0)
+        assert await known.ask(asked.ask, "a") == ("a", 1)
+        asked.blocked = blocked = threading.Event()
+        found: list[tuple[str, int]] = []
+
+        async def again() -> None:
+            found.append(await known.ask(asked.ask, "a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(again)
+            with trio.fail_after(10):
+                while asked.number < 2:  # noqa: ASYNC110  # from a thread
+                    await trio.sleep(0.001)
+            asked.blocked = None
+            assert await known.ask(asked.ask, "b") == ("b", 3)
+            asked.failure = Unreachable("store", "is down")
+            blocked.set()
+        assert found == [("a", 1)]
+
+    trio.run(main)
