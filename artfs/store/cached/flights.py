@@ -147,8 +147,8 @@ class Flights:
 
     def _call_thread(self) -> None:
         if not self._wake() and self._threads < self._limit:
-            self._threads += 1
             threading.Thread(target=self._fly, name="artfs-fetch", daemon=True).start()
+            self._threads += 1  # not before: a machine may start no more
 
     def _wake(self) -> bool:
         """Call a thread that waits; False if there is none, or all of them have been called."""

@@ -288,6 +288,24 @@ def test_no_more_requests_at_once_than_allowed(far: RemoteStore, tmp_path: Path)
     assert far.most == 3
 
 
+def test_a_thread_that_cannot_be_started_costs_no_place(
+    far: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cached(far, tmp_path, requests=2)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                store.reader(KEY).fetch(0, 10)
+    arrival = store.reader(KEY).fetch(0, 10)
+    assert arrival is not None
+    arrival.result(10)
+
+
 def test_who_waits_goes_before_what_is_ahead(far: RemoteStore, tmp_path: Path) -> None:
     far.hanging = {KEY}
     store = cached(far, tmp_path, requests=1)
