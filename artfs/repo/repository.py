@@ -18,7 +18,7 @@ from artfs.repo.known import KnownBlobs
 from artfs.repo.references import References
 from artfs.repo.runs import Runs
 from artfs.store.base import Store
-from artfs.store.keys import RESERVED
+from artfs.store.keys import PROBE, RESERVED
 from artfs.store.location import open_store
 from artfs.store.options import StoreOptions
 from artfs.types import Entry, Kind
@@ -101,7 +101,7 @@ class Repository:
 
 def _is_empty(store: Store) -> bool:
     if store.directory is None:
-        return next(iter(store.list("")), None) is None
+        return all(info.key.startswith(PROBE) for info in store.list(""))
     return RESERVED.issuperset(name for name in os.listdir(store.directory) if name != "lost+found")
 
 

@@ -11,6 +11,9 @@ _COMPONENT = re.compile(r"[ -.0-~]{1,255}\Z")
 RESERVED = frozenset({".tmp", ".lock"})
 """First components that a directory store keeps for itself."""
 
+PROBE = "probe-"
+"""What keys begin with that are made to try a server, and deleted at once; a kill leaves them."""
+
 
 def is_component(name: str) -> bool:
     """Whether the name may stand between two slashes of a key."""

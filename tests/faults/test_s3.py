@@ -313,6 +313,19 @@ def test_many_writers_of_one_artifact(s3_home: str) -> None:
     check(writers=4, commits=4)
 
 
+@pytest.mark.parametrize(("left", "status"), [("probe-0123", 0), ("somebody's", 1)])
+def test_a_store_is_made_where_another_is_being_made_or_was_killed(
+    s3_home: str, left: str, status: int
+) -> None:
+    """What tries the server is there for a moment; anything else is somebody's."""
+    url = f"{s3_home}-place"
+    s3 = boto3.session.Session().client("s3")
+    s3.put_object(Bucket=BUCKET, Key=f"{url.partition(BUCKET + '/')[2]}/{left}", Body=b"1")
+    made = artfs("--store", url, "init", check=False)
+    assert made.returncode == status
+    assert status == 0 or "is not empty, and no artfs store" in made.stderr
+
+
 STEPS = """
 import sys
 from artfs import settings

@@ -17,6 +17,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from artfs.errors import Unsupported
+from artfs.store.keys import PROBE
 from artfs.store.s3.errors import is_conflict, is_missing, translated
 from artfs.store.s3.transfer import Transfer
 from artfs.store.s3.writer import sweep
@@ -107,7 +108,7 @@ class Conditions:
 
 
 def _scratch() -> str:
-    return f"probe-{secrets.token_hex(16)}"
+    return f"{PROBE}{secrets.token_hex(16)}"
 
 
 def _refused(request: Callable[[], object]) -> bool:
