@@ -47,9 +47,9 @@ def _key(info: ObjectInfo) -> str:
     return info.key
 
 
-def _unordered(transfer: Transfer, prefix: str, size: int | None = None) -> Iterator[ObjectInfo]:
+def _unordered(transfer: Transfer, prefix: str, size: int = _PAGE) -> Iterator[ObjectInfo]:
     location = transfer.location
-    for page in _pages(transfer, prefix, "", size or _PAGE):
+    for page in _pages(transfer, prefix, "", size):
         for found in page.get("Contents", ()):
             key = location.key(found["Key"])
             if _is_key(key):
