@@ -9,6 +9,7 @@ commit stores 64 KiB or more.
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import sys
@@ -78,6 +79,8 @@ def size_of(directory: Path) -> int:
 def mounting(place: Path, version: int) -> float:
     """Seconds until a version is mounted, the median of five times."""
     artfs = [sys.executable, "-m", "artfs", "--store", str(place / "store")]
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        os.environ[name] = str(place / name)
     mount = place / "mnt"
     mount.mkdir(exist_ok=True)
     times = []

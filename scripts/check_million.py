@@ -62,8 +62,8 @@ def sync_once(mount: Path, number: int) -> float:
 def check(place: Path, files: int, directories: int) -> bool:
     """Print the figures of one layout; whether all are within their limits."""
     source, mount = place / "source", place / "mnt"
-    env = {"ARTFS_STORE": str(place / "store"), "XDG_STATE_HOME": str(place / "state")}
-    os.environ.update(env)
+    for name in ("ARTFS_STORE", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        os.environ[name] = str(place / name)
     print(f"{files} files in {directories} directories", flush=True)
     make(source, files, directories)
     run(*ARTFS, "init")
