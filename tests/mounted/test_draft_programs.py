@@ -240,7 +240,10 @@ def test_vim(mount: Mount, copy: str) -> None:
 
 
 @needs("vim")
-def test_vim_killed_and_recovered(mount: Mount) -> None:
+def test_vim_killed_and_recovered(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a killed vim leaves files
     path = mount.path / "base" / "dir1" / "deeper"
     kill = "call system('kill -9 ' . getpid())"
     with contextlib.suppress(AssertionError):  # it is killed
