@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -119,8 +120,7 @@ def _state(path: Path, record: DraftRecord) -> str:
 
 
 def _age(record: DraftRecord) -> float:
-    made = time.strptime(record.created, "%Y-%m-%dT%H:%M:%SZ")
-    return max(0.0, time.time() - (time.mktime(made) - time.timezone))
+    return max(0.0, time.time() - datetime.fromisoformat(record.created).timestamp())
 
 
 def _size(path: Path) -> int:

@@ -127,7 +127,7 @@ def create_draft(
     record = DraftRecord(
         id=secrets.token_hex(4), store=repository.store.url, entity=key.entity,
         project=key.project, name=key.name, type=type, description=description, base=number,
-        created=now(), is_new=base is None, run=run,
+        created=now("microseconds"), is_new=base is None, run=run,
     )  # fmt: skip
     path = state / DRAFTS / record.id
     path.mkdir(parents=True, mode=0o700)  # others may not read what is in files closed to them

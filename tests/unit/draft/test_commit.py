@@ -525,6 +525,17 @@ class TestEnd:
         assert list_drafts(tmp_path) == []
         assert numbers(repository) == []
 
+    def test_drafts_of_one_second_are_listed_oldest_first(
+        self, tmp_path: Path, repository: Repository
+    ) -> None:
+        made = []
+        for _ in range(8):
+            draft = create_draft(tmp_path, repository, KEY, None)
+            made.append(draft.record.id)
+            draft.close()
+        assert [info.record.id for info in list_drafts(tmp_path)] == made
+        assert all(0 <= info.age < 600 for info in list_drafts(tmp_path))
+
     @pytest.mark.expect_errors
     def test_a_failure_keeps_the_draft_with_its_error(
         self, tmp_path: Path, repository: Repository
