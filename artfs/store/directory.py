@@ -20,7 +20,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from artfs.errors import AlreadyExists, Conflict, ObjectNotFound
+from artfs.errors import AlreadyExists, Conflict, ObjectNotFound, Unreachable
+from artfs.store import filelock
 from artfs.store.base import ObjectInfo, ObjectReader, ObjectWriter, Store
 from artfs.store.durable import Directories
 from artfs.store.files import FileReader, FileWriter
@@ -29,6 +30,8 @@ from artfs.store.tree import Tree, unreachable
 
 # What NFS clients leave of a file that was removed while somebody had it open.
 _SILLY_RENAMED = re.compile(r"\.nfs[0-9a-f]{16,}\Z")
+#: Seconds to wait for the lock of the records, which is held while one small file is synced.
+_PATIENCE = 60.0
 
 
 class DirectoryStore(Store):
@@ -138,7 +141,13 @@ class DirectoryStore(Store):
         """
         fd = os.open(f"{self.url}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                filelock.lock(fd, _PATIENCE)
+            except TimeoutError as error:
+                raise Unreachable(
+                    self.url, "another process holds the lock of its records",
+                    f"fuser -v {self.url}/.lock shows which",
+                ) from error  # fmt: skip
             yield
         finally:
             fcntl.flock(fd, fcntl.LOCK_UN)

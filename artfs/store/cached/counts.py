@@ -7,7 +7,6 @@ Losing some to SIGKILL harms nobody.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 import threading
@@ -15,8 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from artfs.store import filelock
+
 _FORMAT = struct.Struct("<8s4Q")
 _MAGIC = b"ARTFSBN1"
+#: Seconds to wait for other processes that add theirs.
+_PATIENCE = 10.0
 
 
 class Counts(msgspec.Struct):
@@ -67,7 +70,7 @@ def _add(path: Path, counts: Counts) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        filelock.lock(fd, _PATIENCE)
         known = _decode(os.pread(fd, _FORMAT.size, 0))
         sums = [a + b for a, b in zip(known.values(), counts.values(), strict=True)]
         os.pwrite(fd, _FORMAT.pack(_MAGIC, *sums), 0)

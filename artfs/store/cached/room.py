@@ -9,7 +9,6 @@ A file's modification time is when it was last used: filling sets it, and reader
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from artfs.store import filelock
 from artfs.store.cached.blockfile import discard
 
 PACKS, OBJECTS, COUNTS = "packs", "objects", "counts"
@@ -26,6 +26,8 @@ _FREE_SHARE = 0.1
 _SLACK = 0.05
 #: Bytes filled between two looks, at most; each process can be over the bound by as much.
 _STEP = 64 << 20
+#: Seconds to wait for another process that looks through the cache, before doing without it.
+_PATIENCE = 10.0
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class Room:
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(self._cache / "room.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            filelock.lock(lock, _PATIENCE)
             found = sorted(
                 (file for store in stores(self._cache) for file in kept(store)),
                 key=lambda file: file.used,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import subprocess
@@ -482,6 +483,23 @@ def test_counts_are_those_of_all_processes(far: RemoteStore, tmp_path: Path) -> 
         settled(store)
         store.close()
     assert counts.read(tmp_path / "id" / "counts") == counts.Counts(3, 1, 1, BLOCK)
+
+
+def test_another_process_that_holds_a_lock_for_ever(
+    far: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while it looks through the cache, or adds to the counts: reads go on without it."""
+    for module in ("room", "counts"):
+        monkeypatch.setattr(f"artfs.store.cached.{module}._PATIENCE", 0.01)
+    with open(tmp_path / "room.lock", "w") as room:
+        fcntl.flock(room, fcntl.LOCK_EX)
+        store = cached(far, tmp_path)
+        assert store.reader(KEY).read(0, 100) == DATA[:100]
+        settled(store)
+        assert DATA[:100] not in block_file(tmp_path).read_bytes()
+        with open(tmp_path / "id" / "counts", "ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            store.close()
 
 
 def test_a_file_that_is_no_block_file_is_begun_anew(far: RemoteStore, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -416,6 +417,18 @@ def test_open_files_are_closed(store: DirectoryStore) -> None:
         store.open("packs")
     store.writer("x").abort()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_lock_that_is_never_given(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds it may be stopped, or on a machine that is gone: there is an end to waiting."""
+    monkeypatch.setattr("artfs.store.directory._PATIENCE", 0.01)
+    revision = store.compare_and_set("a", b"1", None)
+    with open(f"{store.url}/.lock", "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Unreachable, match="another process holds the lock") as caught:
+            store.compare_and_set("a", b"2", revision)
+    assert ".lock shows which" in caught.value.hint
+    store.compare_and_set("a", b"2", revision)
 
 
 # location
