@@ -424,13 +424,15 @@ class Artifact(Linkable, Referring, Traced, Valued):
         Equal files are kept and other files left alone. `recursive`: every artifact that entries
         refer to is downloaded as a whole, too, to where it goes by default.
         Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `SourceChanged`,
-        `SourceRefused`, `Unreachable`.
+        `SourceRefused`, `Unreachable`, and `InvalidValue` if it is deeper than Python's recursion
+        limit.
         """
         version = self._logged()
         target = self._target(root)
         for other in dependencies(version) if recursive else ():
             Artifact.of_version(other).download()
-        Export(version.repository).run(version.tree, target)
+        with paths.within_recursion_limit(target):
+            Export(version.repository).run(version.tree, target)
         return target
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
@@ -441,8 +443,9 @@ class Artifact(Linkable, Referring, Traced, Valued):
         version = self._logged()
         target = self._target(root)
         repository = version.repository
-        prune(version.tree, target, repository.blobs, repository.store.directory)
-        Export(repository).run(version.tree, target)
+        with paths.within_recursion_limit(target):
+            prune(version.tree, target, repository.blobs, repository.store.directory)
+            Export(repository).run(version.tree, target)
         return target
 
     def verify(self, root: str | os.PathLike[str] | None = None) -> bool:
@@ -455,7 +458,8 @@ class Artifact(Linkable, Referring, Traced, Valued):
         target = self._target(root)
         if root is None and not os.path.lexists(target):
             self.download()
-        verify(version.tree, target, version.repository.blobs)
+        with paths.within_recursion_limit(target):
+            verify(version.tree, target, version.repository.blobs)
         return True
 
     def _target(self, root: str | os.PathLike[str] | None) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 from blake3 import blake3
 
-from artfs.api.paths import Path, shown
+from artfs.api.paths import Path, shown, within_recursion_limit
 from artfs.errors import InvalidValue, NotFound, ObjectNotFound
 from artfs.format import walk
 from artfs.format.build import StoreNode
@@ -104,16 +104,11 @@ class Content:
         """
         self._check(path, is_dir=True)
         ingest = Ingest(self.writer, forbidden=self._repository.store.directory)
-        try:
+        with within_recursion_limit(local):
             new = ingest.paths([local])
             there = self._find(path)
             if there is not None:
                 self._check_over(there, new, path)
-        except RecursionError:
-            raise InvalidValue(
-                f"'{local}'", "is nested too deeply for Python's recursion limit",
-                "sys.setrecursionlimit(10_000) is enough for any directory",
-            ) from None  # fmt: skip
         self._lay(self._made(path), new)
 
     def remove(self, path: Path) -> None:

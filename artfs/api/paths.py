@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from artfs.errors import InvalidValue
@@ -41,3 +43,18 @@ def text_of(path: Path) -> str:
 def shown(path: Path) -> str:
     """A path for messages."""
     return b"/".join(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def within_recursion_limit(directory: str) -> Iterator[None]:
+    """Raise `InvalidValue`, with what to do, where a directory's depth is more than Python takes.
+
+    The limit is the program's own affair: a library must not move it.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise InvalidValue(
+            f"'{directory}'", "is nested too deeply for Python's recursion limit",
+            "sys.setrecursionlimit(10_000) is enough for any directory",
+        ) from None  # fmt: skip

@@ -38,11 +38,17 @@ def children(directory: Entry, blobs: Blobs) -> Iterator[Entry]:
 
 def entries(root: Entry, blobs: Blobs, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
     """Every path below a directory with its entry: a directory first, then what is in it."""
-    for entry in children(root, blobs):
-        path = prefix + entry.name
-        yield path, entry
-        if entry.is_dir:
-            yield from entries(entry, blobs, path + b"/")
+    below = [(prefix, children(root, blobs))]  # no recursion: paths may be 2,000 directories deep
+    while below:
+        prefix, found = below[-1]
+        for entry in found:
+            path = prefix + entry.name
+            yield path, entry
+            if entry.is_dir:
+                below.append((path + b"/", children(entry, blobs)))
+                break
+        else:
+            below.pop()
 
 
 def resolve(root: Entry, path: bytes, blobs: Blobs, what: str = "") -> Entry:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -340,19 +340,41 @@ def test_a_directory_with_a_fifo_adds_nothing() -> None:
     assert paths(artifact) == ["x"]
 
 
-def test_a_directory_that_is_too_deep() -> None:
+@pytest.fixture
+def deep() -> Artifact:
+    """A version with 300 directories, one in the other."""
     Path("deep", *["d"] * 300).mkdir(parents=True)
     artifact = made(x="x")
+    artifact.add_dir("deep")
+    artifact.save()
+    return artifact
+
+
+@pytest.fixture
+def little_stack(deep: Artifact) -> Iterator[None]:
+    del deep  # made before
     limit = sys.getrecursionlimit()
     gc.disable()  # what others have left to be finalized needs the stack, too
-    sys.setrecursionlimit(len(inspect.stack()) + 200)
-    try:
-        with pytest.raises(InvalidValue, match="'deep': is nested too deeply"):
-            artifact.add_dir("deep")
-    finally:
-        sys.setrecursionlimit(limit)
-        gc.enable()
+    sys.setrecursionlimit(len(inspect.stack()) + 250)
+    yield
+    sys.setrecursionlimit(limit)
+    gc.enable()
+
+
+@pytest.mark.usefixtures("little_stack")
+def test_a_directory_that_is_too_deep() -> None:
+    artifact = made(x="x")
+    with pytest.raises(InvalidValue, match="'deep': is nested too deeply"):
+        artifact.add_dir("deep")
     assert paths(artifact) == ["x"]
+
+
+@pytest.mark.usefixtures("little_stack")
+def test_a_version_that_is_too_deep(deep: Artifact) -> None:
+    assert list(deep.manifest.entries) == ["x"]
+    for act in (deep.download, deep.checkout, deep.verify):
+        with pytest.raises(InvalidValue, match="'deep': is nested too deeply"):
+            act("deep")
 
 
 def test_names_may_be_paths() -> None:
