@@ -73,7 +73,7 @@ class Export:
                 if self._patterns:
                     os.chmod(path, stat.S_IMODE(before.st_mode))
                 else:
-                    _apply_times(root, path)
+                    _apply_attributes(root, path)
 
     def leaf(self, entry: Entry, target: str) -> None:
         """Write one file, or link, to a path; directories on the way are made.
@@ -107,7 +107,7 @@ class Export:
         if self._waiting:
             self._waiting.pop()
         else:
-            _apply_times(entry, target)
+            _apply_attributes(entry, target)
 
     def _make_waiting(self) -> None:
         for target in self._waiting:
@@ -141,7 +141,7 @@ class Export:
             info is not None and stat.S_ISREG(info.st_mode) and self._is_there(entry, target, info)
         ):
             self.kept += 1
-            _apply_times(entry, target)
+            _apply_attributes(entry, target)
         else:
             self._replace(target, info, lambda new: self._write(entry, new))
             self.written += 1
@@ -179,7 +179,7 @@ class Export:
     def _write(self, entry: Entry, path: bytes) -> None:
         with open(path, "xb", buffering=0) as file:
             file.writelines(self._repository.content(entry))
-        _apply_times(entry, path)
+        _apply_attributes(entry, path)
 
 
 @contextlib.contextmanager
@@ -223,6 +223,7 @@ def make_writable(path: bytes, info: os.stat_result) -> None:
         os.chmod(path, 0o700)
 
 
-def _apply_times(entry: Entry, path: bytes) -> None:
-    os.chmod(path, entry.mode)
+def _apply_attributes(entry: Entry, path: bytes) -> None:
+    # A version has no owners: a set-ID program in it would run as whoever has written it here.
+    os.chmod(path, entry.mode if entry.is_dir else entry.mode & ~(stat.S_ISUID | stat.S_ISGID))
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))

@@ -116,6 +116,16 @@ def test_one_differing_byte_of_a_large_file_is_seen(
     assert (tmp_path / "t/big.bin").read_bytes() == BIG
 
 
+def test_no_program_is_made_to_run_as_who_fetched_it(
+    repository: Repository, tmp_path: Path
+) -> None:
+    root = stored(repository, {b"su": (b"#!/bin/sh\n", 0o6755), b"sticky": (b"", 0o1644)})
+    for _ in ("written", "kept"):
+        export(repository, root, tmp_path / "out")
+        assert stat.S_IMODE((tmp_path / "out/su").stat().st_mode) == 0o755
+        assert stat.S_IMODE((tmp_path / "out/sticky").stat().st_mode) == 0o1644
+
+
 def test_an_interrupted_export_goes_on(repository: Repository, tmp_path: Path) -> None:
     root = stored(repository)
 
