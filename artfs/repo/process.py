@@ -28,6 +28,14 @@ def user() -> str:
         return str(uid)
 
 
+def boot() -> str:
+    """Which boot of this machine it is; empty where /proc does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
 def this_process() -> str:
     """This process; empty where /proc does not say."""
     try:

@@ -204,6 +204,8 @@ class Committer:
         return rebased
 
     def _stands_on_version(self, number: int) -> None:
+        # First: or a reset of the machine could leave a draft without what it is said to stand on.
+        self._journal.sync()
         self._draft.update(base=number, commit="", landed=[], is_new=False, error="")
 
     # In the event loop again

@@ -22,6 +22,7 @@ from artfs.repo.commit import Committed
 from artfs.repo.commit import commit as commit_version
 from artfs.repo.merge import merge
 from artfs.repo.packing import PackWriter
+from artfs.repo.process import boot
 from artfs.types import Entry
 from artfs.vfs.draft.policy import FAIL, OURS
 from artfs.vfs.draft.snapshot import Snapshot
@@ -102,16 +103,19 @@ class Rebasing:
     def _own_versions(self) -> list[VersionRecord]:
         """The draft's versions that it does not stand on yet; a commit id is used for one only."""
         record = self._draft.record
-        landed = list(record.landed)
-        if record.commit:
+        # After a reset of the machine the draft may lack what such a version has, and that was not
+        # synced: it is taken for the work of others, or the next version would undo it.
+        is_whole = record.boot == boot()
+        landed = list(record.landed) if is_whole else []
+        if record.commit and is_whole:
             first = max([record.base, *landed]) + 1
             for number in range(first, self._catalog.newest_number(self._key) + 1):
                 version = self._version(number)
                 if version is not None and version.commit == record.commit:
                     landed.append(number)
                     break
-        if not record.commit or landed != record.landed:
-            self._draft.update(commit=secrets.token_hex(16), landed=landed)
+        if not (record.commit and is_whole) or landed != record.landed:
+            self._draft.update(commit=secrets.token_hex(16), landed=landed, boot=boot())
         # One that was deleted meanwhile counts for nothing any more.
         found = [self._version(number) for number in landed]
         return [version for version in found if version is not None]

@@ -33,7 +33,8 @@ class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `base`: the newest version that the draft contains or replaces, or -1. `commit`: id of a commit
     that may or may not have reached the store, so that trying again finds its version. `landed`:
-    versions of this draft, after `base`, that the draft has not been made to stand on yet.
+    versions of this draft, after `base`, that the draft has not been made to stand on yet. `boot`:
+    the one of the machine in which these two were noted.
     `is_new`: nothing of `base` is in the draft, which is over nothing. `state`: 'open', or what
     became of the draft when it was unmounted: 'committed' (as `base`), 'unchanged'. `run`: the run
     whose versions the draft's are, ENTITY/PROJECT/ID, or empty.
@@ -51,6 +52,7 @@ class DraftRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     commit: str = ""
     landed: list[int] = []
+    boot: str = ""
     is_new: bool = False
     run: str = ""
     state: str = OPEN
