@@ -8,6 +8,7 @@ executable form of these obligations; every implementation passes it unchanged.
 from __future__ import annotations
 
 import builtins
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -145,13 +146,27 @@ class Store(ABC):
         """Which of the objects are there; asked for all at once where that saves time."""
         return {key for key in keys if self.exists(key)}
 
-    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
+    def get_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of the objects that are there, by key; asked for all at once where that saves time.
+
+        Raises as `get`, but for `ObjectNotFound`.
+        """
+        found = {}
+        for key in keys:
+            with contextlib.suppress(ObjectNotFound):
+                found[key] = self.get(key)
+        return found
+
+    def last_of(self, key: Callable[[int], str], after: int = -1, hint: int = -1) -> int:
         """The highest N for which `key(N)` is there; `after`, which is known to be, if none is.
 
         The objects of a series are made one after the other and never removed, and their keys,
-        which differ in the last component only, sort as their numbers do.
+        which differ in the last component only, sort as their numbers do. `hint` may be anything: a
+        number a little below the highest one makes the answer cheap.
         """
         step, low = 1, after
+        if hint > after and self.exists(key(hint)):
+            low = hint
         while self.exists(key(low + step)):
             low, step = low + step, step * 2
         high = low + step
@@ -205,9 +220,9 @@ class Store(ABC):
         """Every object whose key starts with `prefix` (ends in `/`, or is empty), by key order."""
 
     @abstractmethod
-    def list_names(self, prefix: str) -> builtins.list[str]:
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
         """The next path components below `prefix` (ends in `/`), of objects and of deeper
-        prefixes alike, sorted, without duplicates."""
+        prefixes alike, sorted, without duplicates; only those that sort after `after`."""
 
     @abstractmethod
     def free_bytes(self) -> int | None:

@@ -114,13 +114,13 @@ class DirectoryStore(Store):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._walk(check_prefix(prefix))
 
-    def list_names(self, prefix: str) -> builtins.list[str]:
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
         names = [
             name.removesuffix("/")
             for name, _ in self._entries(check_prefix(prefix))
             if not name.endswith("/") or any(True for _ in self._walk(prefix + name))
         ]
-        return sorted(names)
+        return sorted(name for name in names if name > after)
 
     def free_bytes(self) -> int | None:
         try:

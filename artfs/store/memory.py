@@ -71,8 +71,9 @@ class MemoryStore(Store):
             found = sorted(item for item in self._objects.items() if item[0].startswith(prefix))
         return (ObjectInfo(key, len(data), modified) for key, (data, modified) in found)
 
-    def list_names(self, prefix: str) -> builtins.list[str]:
-        return sorted({o.key[len(prefix) :].partition("/")[0] for o in self.list(prefix)})
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
+        names = {o.key[len(prefix) :].partition("/")[0] for o in self.list(prefix)}
+        return sorted(name for name in names if name > after)
 
     def free_bytes(self) -> int | None:
         return None

@@ -404,6 +404,15 @@ def test_list_names(store: Store) -> None:
     assert store.list_names("") == ["o", "x"]
 
 
+def test_list_names_after_one(store: Store) -> None:
+    for key in ("o/a/b", "o/a/c", "o/a-", "o/b", "o/c/d/e", "x"):
+        store.put_if_absent(key, b"")
+    for after in ("", "0", "a", "a-", "a/b", "aa", "b", "c", "d"):
+        assert store.list_names("o/", after) == [n for n in ("a", "a-", "b", "c") if n > after]
+    assert store.list_names("o/c/", "c") == ["d"]
+    assert store.list_names("none/", "a") == []
+
+
 def test_names_without_objects_are_not_listed(store: Store) -> None:
     store.put_if_absent("o/a/b/c", b"x")
     store.put_if_absent("o/d", b"x")
@@ -437,6 +446,15 @@ def test_existing(store: Store) -> None:
     assert store.existing(["a", "a/0/b"]) == set()
 
 
+def test_get_all(store: Store) -> None:
+    there = {f"a/{n}": b"%d" % n * n for n in range(0, 40, 2)}
+    for key, data in there.items():
+        store.put_if_absent(key, data)
+    assert store.get_all(f"a/{n}" for n in range(40)) == there
+    assert store.get_all(["a/1", "a", "a/0/b"]) == store.get_all([]) == {}
+    assert store.get_all(["a/2", "a/1"]) == {"a/2": b"22"}
+
+
 def series(number: int) -> str:
     return f"versions/{number:010}.json"
 
@@ -449,6 +467,8 @@ def test_last_of_a_series(store: Store, length: int) -> None:
     store.put_if_absent("deleted/0000000099.json", b"")
     for after in range(-1, length):
         assert store.last_of(series, after) == length - 1
+        for hint in {-1, 0, 1, length - 2, length - 1, length, length + 1, 98, 10**10}:
+            assert store.last_of(series, after, hint) == length - 1
 
 
 # Keys

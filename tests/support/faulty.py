@@ -117,8 +117,8 @@ class FaultyStore(Store):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self.run("list", lambda: self.inner.list(prefix))
 
-    def list_names(self, prefix: str) -> builtins.list[str]:
-        return self.run("list_names", lambda: self.inner.list_names(prefix))
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
+        return self.run("list_names", lambda: self.inner.list_names(prefix, after))
 
     def free_bytes(self) -> int | None:
         return self.run("free_bytes", self.inner.free_bytes)

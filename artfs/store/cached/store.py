@@ -93,8 +93,24 @@ class CachedStore(Store):
         self._counter.add(requests=len(asked))
         return self.inner.existing(asked)
 
-    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
-        return self._ask().last_of(key, after)
+    def get_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        asked = []
+        for key in keys:
+            data = self._objects.get(key) if self._is_fixed(key) else None
+            if data is None:
+                asked.append(key)
+            else:
+                found[key] = data
+        self._counter.add(requests=len(asked))
+        fetched = self.inner.get_all(asked)
+        for key, data in fetched.items():
+            if self._is_fixed(key):
+                self._objects.put(key, data)
+        return found | fetched
+
+    def last_of(self, key: Callable[[int], str], after: int = -1, hint: int = -1) -> int:
+        return self._ask().last_of(key, after, hint)
 
     def writer(self, key: str) -> ObjectWriter:
         return self.inner.writer(key)
@@ -117,8 +133,8 @@ class CachedStore(Store):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._ask().list(prefix)
 
-    def list_names(self, prefix: str) -> builtins.list[str]:
-        return self._ask().list_names(prefix)
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
+        return self._ask().list_names(prefix, after)
 
     def free_bytes(self) -> int | None:
         return self.inner.free_bytes()

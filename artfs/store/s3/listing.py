@@ -5,7 +5,7 @@ directory, `o/a/b` before `o/a-`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artfs.store.base import ObjectInfo
 from artfs.store.keys import RESERVED, is_component
@@ -56,17 +56,17 @@ def _unordered(transfer: Transfer, prefix: str, size: int = _PAGE) -> Iterator[O
                 yield ObjectInfo(key, found["Size"], found["LastModified"].timestamp())
 
 
-def names(transfer: Transfer, prefix: str) -> list[str]:
-    """The next path components below a prefix, sorted. Raises `Unreachable`."""
+def names(transfer: Transfer, prefix: str, after: str) -> list[str]:
+    """The next path components below a prefix that sort after one, sorted. Raises `Unreachable`."""
     found, doubtful = set[str](), set[str]()
-    for page in _pages(transfer, prefix, "/", _PAGE):
+    for page in _pages(transfer, prefix, "/", _PAGE, after):
         flat = page["ResponseMetadata"]["HTTPHeaders"].get("server") in _FLAT
         keys = [transfer.location.key(o["Key"]) for o in page.get("Contents", ())]
         found.update(filter(_is_key, keys))
         below = [transfer.location.key(p["Prefix"])[:-1] for p in page.get("CommonPrefixes", ())]
         (found if flat else doubtful).update(filter(_is_key, below))
     found |= those_of(doubtful, lambda key: _is_filled(transfer, key))
-    return sorted(key[len(prefix) :] for key in found)
+    return sorted(name for name in (key[len(prefix) :] for key in found) if name > after)
 
 
 def _is_filled(transfer: Transfer, key: str) -> bool:
@@ -80,16 +80,18 @@ def _is_key(key: str) -> bool:
 
 
 def _pages(
-    transfer: Transfer, prefix: str, delimiter: str, size: int
+    transfer: Transfer, prefix: str, delimiter: str, size: int, after: str = ""
 ) -> Iterator[ListObjectsV2OutputTypeDef]:
     location = transfer.location
     below = location.name_prefix(prefix)
+    begin: dict[str, Any] = {"StartAfter": below + after} if after else {}  # keyword arguments
     pages = iter(
         transfer.client.get_paginator("list_objects_v2").paginate(
             Bucket=location.bucket,
             Prefix=below,
             Delimiter=delimiter,
             PaginationConfig={"PageSize": size},
+            **begin,
         )
     )
     while True:

@@ -17,33 +17,41 @@ _PAGE = 1000
 _PROBES = 16
 
 
-def last_of(transfer: Transfer, key: Callable[[int], str], after: int) -> int:
+def last_of(transfer: Transfer, key: Callable[[int], str], after: int, hint: int) -> int:
     """As `Store.last_of`. Raises `Unreachable`.
 
-    Most often nothing is new, which the cheapest request shows. Else a listing has the next 1,000;
-    beyond them the end is fenced in by 16 probes at a time, until a listing has the rest.
+    Most often nothing is new, which the cheapest request shows. Else a listing has the next 1,000,
+    from the hint on if it is right; beyond them the end is fenced in by 16 probes at a time, until
+    a listing has the rest.
     """
     if after >= 0 and not existing(transfer, [key(after + 1)]):
         return after
-    low = _listed(transfer, key, after)
-    while low == after + _PAGE:
+    low, is_more = _listed(transfer, key, max(after, hint - 1))
+    if low < hint:
+        low, is_more = _listed(transfer, key, after)
+    while is_more:
         after = _near_the_end(transfer, key, low)
-        low = _listed(transfer, key, after)
+        low, is_more = _listed(transfer, key, after)
     return low
 
 
-def _listed(transfer: Transfer, key: Callable[[int], str], after: int) -> int:
+def _listed(transfer: Transfer, key: Callable[[int], str], after: int) -> tuple[int, bool]:
+    """How far the series goes behind a number, and whether it may go on behind the listing.
+
+    What other programs have put between its objects takes room in the listing, too.
+    """
     location = transfer.location
-    directory = location.name(key(0)).rpartition("/")[0] + "/"
+    first = location.name(key(after + 1))
     with translated(location, key(0)):
         page = transfer.client.list_objects_v2(
-            Bucket=location.bucket, Prefix=directory, MaxKeys=_PAGE,
-            StartAfter=location.name(key(after)) if after >= 0 else directory,
+            Bucket=location.bucket, Prefix=first.rpartition("/")[0] + "/", MaxKeys=_PAGE,
+            StartAfter=first[:-1],  # right before it
         )  # fmt: skip
     names = {location.key(found["Key"]) for found in page.get("Contents", ())}
-    while key(after + 1) in names:
-        after += 1
-    return after
+    low = after
+    while key(low + 1) in names:
+        low += 1
+    return low, low > after and page["IsTruncated"]
 
 
 def _near_the_end(transfer: Transfer, key: Callable[[int], str], low: int) -> int:

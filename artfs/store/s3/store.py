@@ -16,7 +16,7 @@ from artfs.store.options import StoreOptions
 from artfs.store.s3 import listing, records
 from artfs.store.s3.client import connect
 from artfs.store.s3.conditions import Conditions
-from artfs.store.s3.existence import existing
+from artfs.store.s3.existence import existing, get_all
 from artfs.store.s3.location import Location
 from artfs.store.s3.reader import S3Reader
 from artfs.store.s3.series import last_of
@@ -56,8 +56,11 @@ class S3Store(Store):
     def existing(self, keys: Iterable[str]) -> set[str]:
         return existing(self._transfer, [*keys])
 
-    def last_of(self, key: Callable[[int], str], after: int = -1) -> int:
-        return last_of(self._transfer, key, after)
+    def get_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        return get_all(self._transfer, [*keys])
+
+    def last_of(self, key: Callable[[int], str], after: int = -1, hint: int = -1) -> int:
+        return last_of(self._transfer, key, after, hint)
 
     def writer(self, key: str) -> ObjectWriter:
         self._transfer.where(key)
@@ -95,8 +98,8 @@ class S3Store(Store):
         self._transfer.location.name_prefix(prefix)
         return listing.objects(self._transfer, prefix)
 
-    def list_names(self, prefix: str) -> builtins.list[str]:
-        return listing.names(self._transfer, prefix)
+    def list_names(self, prefix: str, after: str = "") -> builtins.list[str]:
+        return listing.names(self._transfer, prefix, after)
 
     def free_bytes(self) -> int | None:
         return None

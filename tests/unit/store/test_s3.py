@@ -549,6 +549,8 @@ def test_the_end_of_a_series_is_found_by_pages_and_probes(
         store.put_if_absent(f"versions/{n:010}.json", b"")
     for after in {-1, 0, length // 2, length - 1}:
         assert store.last_of("versions/{:010}.json".format, after) == length - 1
+        for hint in {0, length // 3, length - 1, length}:
+            assert store.last_of("versions/{:010}.json".format, after, hint) == length - 1
 
 
 def test_the_end_of_a_series_takes_a_round_trip_or_two(
@@ -563,6 +565,23 @@ def test_the_end_of_a_series_takes_a_round_trip_or_two(
     assert s3_proxy.counts() == {"GET": 2}
     assert store.last_of("v/{}".format, 2) == 4
     assert s3_proxy.counts() == {"GET": 4}
+    assert store.last_of("v/{}".format, hint=3) == 4
+    assert s3_proxy.counts() == {"GET": 5}
+    assert store.last_of("v/{}".format, hint=9) == 4  # there is none of this number
+    assert s3_proxy.counts() == {"GET": 7}
+
+
+def test_the_end_of_a_series_among_other_names(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What copying programs and editors have left there takes room in listings."""
+    monkeypatch.setattr(series, "_PAGE", 3)
+    for n in range(7):
+        store.put_if_absent(f"v/{n}.json", b"x")
+    for name in ("v/.0.json.a", "v/.0.json.b", "v/.0.json.c", "v/2.json~", "v/3.json.a"):
+        store.put_if_absent(name, b"x")
+    for hint in range(-1, 9):
+        assert store.last_of("v/{}.json".format, hint=hint) == 6
 
 
 # Where it is, and how it is reached
