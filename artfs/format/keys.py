@@ -42,6 +42,12 @@ def numbers(names: Iterable[str]) -> Iterator[int]:
             yield int(name.removesuffix(".json"))
 
 
+def numbered(number: int) -> str:
+    """The last component of a key that is a number: ten digits, so that key order is number
+    order."""
+    return f"{number:010d}.json"
+
+
 def project(entity: str, project_name: str) -> str:
     """Prefix of a project's artifacts."""
     return f"{PROJECTS}{entity}/{project_name}/"
@@ -57,14 +63,19 @@ def artifact_record(key: ArtifactKey) -> str:
     return artifact(key) + "artifact.json"
 
 
+def floor(key: ArtifactKey) -> str:
+    """A number that the versions have reached."""
+    return artifact(key) + "floor.json"
+
+
 def versions(key: ArtifactKey) -> str:
     """Prefix of the version records."""
     return artifact(key) + "versions/"
 
 
 def version(key: ArtifactKey, number: int) -> str:
-    """A version record; ten digits, so that key order is version order."""
-    return f"{versions(key)}{number:010d}.json"
+    """A version record."""
+    return versions(key) + numbered(number)
 
 
 def is_version(key: str) -> bool:
@@ -74,12 +85,17 @@ def is_version(key: str) -> bool:
 
 def deletion(key: ArtifactKey, number: int) -> str:
     """The mark that a version is deleted; its record stays, so that no number is used again."""
-    return f"{artifact(key)}deleted/{number:010d}.json"
+    return deletions(key) + numbered(number)
+
+
+def deletions(key: ArtifactKey) -> str:
+    """Prefix of the marks."""
+    return artifact(key) + "deleted/"
 
 
 def labels(key: ArtifactKey, number: int) -> str:
     """What was changed in the labels of a version since it was made."""
-    return f"{all_labels(key)}{number:010d}.json"
+    return all_labels(key) + numbered(number)
 
 
 def all_labels(key: ArtifactKey) -> str:
@@ -172,4 +188,4 @@ def run_artifacts(key: RunKey) -> str:
 
 def run_part(key: RunKey, number: int) -> str:
     """One of these, in the order in which they were written."""
-    return f"{run_artifacts(key)}{number:010d}.json"
+    return run_artifacts(key) + numbered(number)

@@ -126,6 +126,12 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.root.digest
 
 
+class FloorRecord(msgspec.Struct, frozen=True):
+    """`floor.json`: versions up to `version` have been made."""
+
+    version: Annotated[int, msgspec.Meta(ge=0, lt=10**10)]
+
+
 class AliasRecord(msgspec.Struct, frozen=True):
     """`aliases/NAME.json`."""
 

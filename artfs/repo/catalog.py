@@ -1,14 +1,14 @@
 """Artifacts, versions and aliases: the small records, and what `latest` means.
 
 `latest` is stored nowhere. Version numbers have no gaps, so the newest one is the end of a series
-of objects (`Store.last_of`). A deletion is a mark beside the record, which stays.
+of objects (`repo.newest`). A deletion is a mark beside the record, which stays.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import threading
+import itertools
+from collections.abc import Iterable, Iterator
 
 from artfs.errors import (
     AlreadyExists,
@@ -21,8 +21,14 @@ from artfs.errors import (
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.repo.labels import LabelBook, now
+from artfs.repo.newest import Newest
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
+
+#: Records that are read at once; what of a batch is not wanted in the end costs little.
+_AT_ONCE = 64
+#: Marks of deletions that are looked at first: as many as one listing of S3 has.
+_MARKS = 900
 
 
 class Catalog:
@@ -31,8 +37,7 @@ class Catalog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.labels = LabelBook(store)
-        self._lock = threading.Lock()
-        self._newest_seen: dict[ArtifactKey, int] = {}
+        self._newest = Newest(store)
 
     def projects(self) -> list[tuple[str, str]]:
         """Every (entity, project) that holds an artifact."""
@@ -52,11 +57,21 @@ class Catalog:
 
     def artifact(self, key: ArtifactKey) -> ArtifactRecord:
         """An artifact's record. Raises `NotFound`."""
-        try:
-            data, _ = self._store.read_record(keys.artifact_record(key))
-        except ObjectNotFound as error:
-            raise _no_artifact(key) from error
-        return record.decode(data, ArtifactRecord, keys.artifact_record(key))
+        [found] = self.artifact_records([key]).values()
+        return found
+
+    def artifact_records(
+        self, artifacts: Iterable[ArtifactKey]
+    ) -> dict[ArtifactKey, ArtifactRecord]:
+        """The records of artifacts. Raises `NotFound` if one of them has none."""
+        names = {key: keys.artifact_record(key) for key in artifacts}
+        there = self._store.get_all(names.values())
+        for key, name in names.items():
+            if name not in there:
+                raise _no_artifact(key)
+        return {
+            key: record.decode(there[name], ArtifactRecord, name) for key, name in names.items()
+        }
 
     def create_artifact(
         self, key: ArtifactKey, type_: str, description: str = "", *, portfolio: bool = False
@@ -86,55 +101,90 @@ class Catalog:
 
     def newest_number(self, key: ArtifactKey) -> int:
         """The highest version number ever given, or -1."""
-        with self._lock:
-            known = self._newest_seen.get(key, -1)
-        newest = self._store.last_of(functools.partial(keys.version, key), known)
-        if newest >= 0:
-            with self._lock:
-                self._newest_seen[key] = max(newest, self._newest_seen.get(key, -1))
-        return newest
+        return self._newest.number(key)
+
+    def newest_numbers(self, artifacts: Iterable[ArtifactKey]) -> dict[ArtifactKey, int]:
+        """The same of several artifacts."""
+        wanted = list(artifacts)
+        self._newest.expect(wanted)
+        return {key: self._newest.number(key) for key in wanted}
+
+    def require(self, key: ArtifactKey) -> None:
+        """Raises `NotFound` if an artifact never had a version."""
+        if not self._newest.is_any(key):
+            raise _no_artifact(key)
 
     def deleted(self, key: ArtifactKey) -> set[int]:
         """Numbers of the deleted versions."""
-        names = self._store.list_names(keys.artifact(key) + "deleted/")
-        return set(keys.numbers(names))
+        return self._deleted_above(key, -1)
+
+    def _deleted_above(self, key: ArtifactKey, number: int) -> set[int]:
+        after = keys.numbered(number) if number >= 0 else ""
+        return set(keys.numbers(self._store.list_names(keys.deletions(key), after)))
 
     def versions(self, key: ArtifactKey) -> list[int]:
         """Numbers of the versions that can be read, ascending."""
         gone = self.deleted(key)
         return [n for n in range(self.newest_number(key) + 1) if n not in gone]
 
-    def latest(self, key: ArtifactKey, newest: int | None = None) -> int:
-        """The newest version that is not deleted, `newest` being what `newest_number` has said if
-        that was asked already. Raises `NotFound` if there is none."""
+    def latest(self, key: ArtifactKey) -> int:
+        """The newest version that is not deleted. Raises `NotFound` if there is none."""
+        newest = self.newest_number(key)
+        if newest >= 0 and not self.is_deleted(key, newest):
+            return newest
+        return self._latest_below(key, newest)
+
+    def latest_version(self, key: ArtifactKey, newest: int | None = None) -> VersionRecord:
+        """Its record; `newest` is what `newest_number` has said, if that was asked already. Raises
+        `NotFound`, `Damaged`."""
         if newest is None:
             newest = self.newest_number(key)
-        gone = self.deleted(key) if newest >= 0 and self.is_deleted(key, newest) else set()
-        for number in range(newest, -1, -1):
-            if number not in gone:
-                return number
-        if newest < 0:
+        if newest >= 0:
+            with contextlib.suppress(_Deleted):
+                return self.version(key, newest)
+        # That this one is not deleted has been seen just now.
+        return self.version_ever(key, self._latest_below(key, newest))
+
+    def _latest_below(self, key: ArtifactKey, number: int) -> int:
+        """The newest version below one that is not deleted, found by few marks if it is near."""
+        if number < 0:
             raise _no_artifact(key)
+        for lowest in sorted({max(number - _MARKS, 0), 0}, reverse=True):
+            gone = self._deleted_above(key, lowest - 1)
+            for candidate in range(number - 1, lowest - 1, -1):
+                if candidate not in gone:
+                    return candidate
         raise NotFound(f"artifact '{key}'", "all its versions are deleted")
 
     def version(self, key: ArtifactKey, number: int) -> VersionRecord:
         """A version's record. Raises `NotFound` (also for a deleted one), `Damaged`."""
-        found = self.version_ever(key, number)
-        if self.is_deleted(key, number):
-            raise NotFound(f"{key}:v{number}", "was deleted")
-        return found
+        name, mark = keys.version(key, number), keys.deletion(key, number)
+        there = self._store.get_all([name, mark])
+        if len(there) == 2:
+            raise _Deleted(f"{key}:v{number}", "was deleted")
+        return self._decoded(key, number, there.get(name))
 
     def version_ever(self, key: ArtifactKey, number: int) -> VersionRecord:
         """A version's record, also of a deleted one. Raises `NotFound`, `Damaged`."""
-        name = keys.version(key, number)
-        try:
-            data = self._store.get(name)
-        except ObjectNotFound as error:
-            if self.newest_number(key) < 0:
-                raise _no_artifact(key) from error
+        [found] = self.records(key, [number])
+        return found
+
+    def records(self, key: ArtifactKey, numbers: Iterable[int]) -> Iterator[VersionRecord]:
+        """The records of versions, also of deleted ones, in this order; read some at once, so that
+        what was read last may not be wanted. Raises as `version_ever`."""
+        waiting = iter(numbers)
+        while batch := list(itertools.islice(waiting, _AT_ONCE)):
+            there = self._store.get_all({keys.version(key, number) for number in batch})
+            for number in batch:
+                yield self._decoded(key, number, there.get(keys.version(key, number)))
+
+    def _decoded(self, key: ArtifactKey, number: int, data: bytes | None) -> VersionRecord:
+        if data is None:
+            self.require(key)
             raise NotFound(
                 f"{key}:v{number}", "no such version", f"artfs log {key} lists what there is"
-            ) from error
+            )
+        name = keys.version(key, number)
         found = record.decode(data, VersionRecord, name)
         if found.version != number:
             raise Damaged(name, f"is the record of v{found.version}")
@@ -155,18 +205,17 @@ class Catalog:
 
     def aliases(self, key: ArtifactKey) -> dict[str, int]:
         """Aliases by name, `latest` not among them; none that could not be set."""
-        found = {}
+        names = {}
         for name in self._store.list_names(keys.aliases(key)):
-            try:
-                check_alias(keys.alias_of(name))
-            except InvalidValue:
-                continue  # it would lead elsewhere in a mount, or steer a terminal
-            try:
-                data, _ = self._store.read_record(keys.aliases(key) + name)
-            except ObjectNotFound:
-                continue  # removed since the listing
-            found[keys.alias_of(name)] = record.decode(data, AliasRecord, name).version
-        return found
+            # Another would lead elsewhere in a mount, or steer a terminal.
+            with contextlib.suppress(InvalidValue):
+                names[keys.aliases(key) + name] = check_alias(keys.alias_of(name))
+        there = self._store.get_all(names)
+        return {
+            alias: record.decode(there[name], AliasRecord, name).version
+            for name, alias in names.items()
+            if name in there  # else it was removed since the listing
+        }
 
     def set_alias(
         self, key: ArtifactKey, alias: str, number: int, expect: int | None = None
@@ -230,22 +279,19 @@ class Catalog:
         if ref.digest:
             return self._by_digest(key, ref.digest)
         if ref.selector == LATEST:
-            # That it is not deleted has been seen just now.
-            return self.version_ever(key, self.latest(key))
+            return self.latest_version(key)
         number = parse_version(ref.selector)
         if number is None:
             number, _ = self._alias(key, ref.selector)
             if number is None:
-                if self.newest_number(key) < 0:
-                    raise _no_artifact(key)
+                self.require(key)
                 raise NotFound(
                     str(ref), "no such alias", f"artfs log {key} lists versions and aliases"
                 )
         return self.version(key, number)
 
     def _by_digest(self, key: ArtifactKey, prefix: str) -> VersionRecord:
-        for number in reversed(self.versions(key)):
-            found = self.version(key, number)
+        for found in self.records(key, reversed(self.versions(key))):
             if found.digest.startswith(prefix):
                 return found
         raise NotFound(f"{key}@{prefix}", "no version has this digest")
@@ -253,6 +299,11 @@ class Catalog:
     def record_version(self, key: ArtifactKey, version: VersionRecord) -> None:
         """Write a version's record: the commit point. Raises `AlreadyExists` if taken."""
         self._store.put_if_absent(keys.version(key, version.version), record.encode(version))
+        self._newest.reached(key, version.version)
+
+
+class _Deleted(NotFound):
+    """A version that is marked as deleted."""
 
 
 def _check_kind(key: ArtifactKey, there: ArtifactRecord, type_: str, portfolio: bool) -> None:

@@ -2,12 +2,13 @@
 
 1. packs, each synced and under its name (`PackWriter.finish`);
 2. the artifact's record, if it is the first version;
-3. the version record, put if absent: the one commit point;
+3. the version record, put if absent: the one commit point; at times the floor (`repo.newest`);
 4. aliases.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -120,17 +121,13 @@ def _unchanged(
     if newest < 0:
         return None
     catalog = repository.catalog
-    try:
-        latest = catalog.latest(key, newest)
-    except NotFound:
-        latest = -1  # all of them are deleted
-    if base is not None and base != latest:
+    latest: VersionRecord | None = None
+    with contextlib.suppress(NotFound):  # all of them are deleted
+        latest = catalog.latest_version(key, newest)
+    if base is not None and base != (-1 if latest is None else latest.version):
         raise _moved_on(key, base, newest)
-    if latest < 0:
-        return None
-    version = catalog.version_ever(key, latest)
-    if version.digest == root.digest.hex():
-        return Committed(latest, version.commit == commit_id, version)
+    if latest is not None and latest.digest == root.digest.hex():
+        return Committed(latest.version, latest.commit == commit_id, latest)
     return None
 
 

@@ -128,7 +128,7 @@ def test_a_writer_is_killed_before_it_raises_the_floor(
     fill(s3, store, range(1, STEP))
     (tmp_path / "source" / "f").write_text("killed")
     s3_proxy.fail(Fault("hang", "PUT", FLOOR), times=1)
-    command = [sys.executable, "-m", "artfs", "put", "data", tmp_path / "source"]
+    command = [sys.executable, "-m", "artfs", "put", "data", str(tmp_path / "source")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         wait_for(lambda: not s3_proxy.pending(), what="the floor on its way")
         writer.kill()

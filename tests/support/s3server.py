@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.mounts import wait_for
@@ -126,6 +128,21 @@ class S3Server:
     def log(self) -> str:
         """The end of what it wrote."""
         return (self._directory / "log").read_text(errors="replace")[-4000:]
+
+    def fill(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Put many small objects into the bucket, by the filer behind S3: three times as fast."""
+
+        def put(some: Sequence[tuple[str, bytes]]) -> None:
+            filer = http.client.HTTPConnection("127.0.0.1", self._ports["filer.port"])
+            with contextlib.closing(filer):
+                for name, data in some:
+                    filer.request("PUT", f"/buckets/{BUCKET}/{name}", data)
+                    answer = filer.getresponse()
+                    answer.read()
+                    assert answer.status < 300, answer.reason
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, [objects[i::4] for i in range(4)]))
 
     def make_bucket(self, name: str = BUCKET) -> None:
         """Make a bucket."""

@@ -197,7 +197,7 @@ def test_an_artifact_that_is_not_there() -> None:
 def test_records_are_read_in_the_order_that_was_asked() -> None:
     store = filled(200)
     catalog = Catalog(store)
-    numbers = [7, 3, 199, *range(100, 180), 3]
+    numbers = [7, 3, 199, 7, *range(100, 180), 3]
     assert [found.version for found in catalog.records(KEY, iter(numbers))] == numbers
     some = catalog.records(KEY, [1, 500, 2])
     assert next(some).version == 1
