@@ -46,11 +46,11 @@ def ls(settings: Settings, ref: str | None, path: str | None, long: bool, recurs
 
 def _list_artifacts(settings: Settings, repository: Repository) -> None:
     rows = []
-    for key in repository.catalog.artifacts(*settings.project):
-        newest = repository.catalog.newest_number(key)
-        artifact = repository.catalog.artifact(key)
+    artifacts = repository.catalog.artifacts(*settings.project)
+    newest = repository.catalog.newest_numbers(artifacts)
+    for key, artifact in repository.catalog.artifact_records(artifacts).items():
         rows.append({
-            "name": key.name, "type": artifact.type, "newest": f"v{newest}",
+            "name": key.name, "type": artifact.type, "newest": f"v{newest[key]}",
             "portfolio": artifact.portfolio,
         })  # fmt: skip
     text = "\n".join(
@@ -61,9 +61,8 @@ def _list_artifacts(settings: Settings, repository: Repository) -> None:
 
 
 def _list_versions(settings: Settings, repository: Repository, key: ArtifactKey) -> None:
-    names = _aliases_by_version(repository, key)
-    versions = repository.catalog.versions(key)
-    repository.catalog.latest(key)  # an artifact that is not there is an error, not an empty list
+    versions = _versions(repository, key)
+    names = _aliases_by_version(repository, key, versions[-1])
     rows = [{"version": f"v{n}", "aliases": names.get(n, [])} for n in versions]
     text = "\n".join(f"v{n}\t{' '.join(names.get(n, []))}".rstrip() for n in versions)
     settings.result(text, rows)
@@ -87,8 +86,17 @@ def _list_entries(
     settings.result(text, [entry_json(p, entry) for p, entry in found])
 
 
-def _aliases_by_version(repository: Repository, key: ArtifactKey) -> dict[int, list[str]]:
-    names: dict[int, list[str]] = {repository.catalog.latest(key): [LATEST]}
+def _versions(repository: Repository, key: ArtifactKey) -> list[int]:
+    versions = repository.catalog.versions(key)
+    if not versions:
+        repository.catalog.latest(key)  # says why: an error, and not an empty list
+    return versions
+
+
+def _aliases_by_version(
+    repository: Repository, key: ArtifactKey, latest: int
+) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {latest: [LATEST]}
     for alias, number in sorted(repository.catalog.aliases(key).items()):
         names.setdefault(number, []).append(alias)
     return names
@@ -101,14 +109,15 @@ def log(settings: Settings, name: str) -> None:
     """The history of an artifact, newest version first."""
     key = settings.artifact(name)
     with settings.repository() as repository:
-        names, catalog = _aliases_by_version(repository, key), repository.catalog
+        catalog = repository.catalog
+        versions = _versions(repository, key)
+        names = _aliases_by_version(repository, key, versions[-1])
         labels_of = catalog.labels.reader(key)
         rows, lines = [], []
-        for number in reversed(catalog.versions(key)):
-            version = catalog.version_ever(key, number)
-            labels = labels_of(version)
-            rows.append(_version_json(version, labels, names.get(number, [])))
-            lines.append(_version_line(version, labels, names.get(number, [])))
+        for version in catalog.records(key, reversed(versions)):
+            labels, aliases = labels_of(version), names.get(version.version, [])
+            rows.append(_version_json(version, labels, aliases))
+            lines.append(_version_line(version, labels, aliases))
     settings.result("\n".join(lines), rows)
 
 
@@ -151,7 +160,8 @@ def show(settings: Settings, ref: str) -> None:
         labels = repository.catalog.labels.of(parsed.artifact, version)
         linked = links(repository, parsed.artifact, version.version)
         portfolios = [f"{key.entity}/{key.project}/{key.name}:v{number}" for key, number in linked]
-        names = _aliases_by_version(repository, parsed.artifact).get(version.version, [])
+        latest = repository.catalog.latest(parsed.artifact)
+        names = _aliases_by_version(repository, parsed.artifact, latest).get(version.version, [])
         users = repository.runs.users(*origin(parsed.artifact, version))
     document = {
         "artifact": settings.named(parsed.artifact), "type": artifact.type,

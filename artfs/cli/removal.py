@@ -84,8 +84,7 @@ def _expired(
         if catalog.artifact(key).portfolio:
             continue  # a link goes with what it links to
         labels_of = catalog.labels.reader(key)
-        for number in catalog.versions(key):
-            version = catalog.version(key, number)
+        for version in catalog.records(key, catalog.versions(key)):
             when = expiry(version, labels_of(version))
             if when is not None and when <= now:
                 yield key, version

@@ -12,7 +12,6 @@ from typing import TypeVar, TypeVarTuple
 import msgspec
 
 from artfs.aio.answers import Answers
-from artfs.errors import NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.catalog import Catalog
 from artfs.repo.labels import Labels
@@ -75,11 +74,7 @@ class Remembering:
 
     async def require(self, key: ArtifactKey) -> None:
         """Raises `NotFound` if an artifact has no version."""
-        await self._ask(self._require, key)
-
-    def _require(self, key: ArtifactKey) -> None:
-        if self._catalog.newest_number(key) < 0:
-            raise NotFound(f"artifact '{key}'", "no such artifact")
+        await self._ask(self._catalog.require, key)
 
     async def alias(self, key: ArtifactKey, alias: str) -> int:
         """Where an alias points. Raises `NotFound`, also where it points at a deleted version."""
@@ -109,13 +104,12 @@ class Remembering:
     def _totals(self, entity: str, project: str) -> tuple[int, int]:
         size = files = counted = 0
         for key in self._catalog.artifacts(entity, project):
-            for number in reversed(self._catalog.versions(key)):
-                known = self._sizes.get((key, number))
-                if known is None:
-                    if counted == _COUNTED:
-                        continue
-                    counted += 1
-                    root = self._catalog.version_ever(key, number).root
-                    known = self._sizes[key, number] = root.size, root.count
+            there = list(reversed(self._catalog.versions(key)))
+            unread = [n for n in there if (key, n) not in self._sizes][: _COUNTED - counted]
+            counted += len(unread)
+            for version in self._catalog.records(key, unread):
+                root = version.root
+                self._sizes[key, version.version] = root.size, root.count
+            for known in filter(None, (self._sizes.get((key, n)) for n in there)):
                 size, files = size + known[0], files + known[1] + 1
         return size, files
