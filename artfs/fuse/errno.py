@@ -98,8 +98,19 @@ def _handling(
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     @functools.wraps(fn)
     async def handle(*args: P.args, **kwargs: P.kwargs) -> T:
+        steps = fn(*args, **kwargs)
         try:
-            return await passing_on(fn(*args, **kwargs), reads=reads)
+            # Most do not wait for anything, and are answered without what waiting takes.
+            trap = steps.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            raise pyfuse3.FUSEError(errno_of(error)) from error
+        try:
+            return await passing_on(steps, trap, reads=reads)
         except pyfuse3.FUSEError:
             raise
         except Exception as error:

@@ -198,14 +198,11 @@ def finish() -> None:
 
 
 @types.coroutine
-def passing_on(steps: Coroutine[Any, Any, T], *, reads: bool = False) -> Generator[Any, Any, T]:
-    """Await a coroutine; let another task read requests if it has to wait. If it only `reads`, it
-    is cancelled when the session is over."""
-    try:
-        trap = steps.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
+def passing_on(
+    steps: Coroutine[Any, Any, T], trap: object, *, reads: bool = False
+) -> Generator[Any, Any, T]:
+    """Await a coroutine that has begun and waits for `trap`; let another task read requests. If it
+    only `reads`, it is cancelled when the session is over."""
     _baton.pass_on()
     _baton.pending += 1
     scope = None
@@ -224,7 +221,7 @@ def passing_on(steps: Coroutine[Any, Any, T], *, reads: bool = False) -> Generat
             try:
                 trap = steps.send(value) if failure is None else steps.throw(failure)
             except StopIteration as end:
-                result = end.value
+                result: T = end.value
                 return result
     finally:
         _baton.pending -= 1

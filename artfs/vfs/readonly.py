@@ -24,9 +24,6 @@ class ReadOnlyTree:
     def looked_up(self, ino: int) -> None:
         """Nothing to do, as in `forget`."""
 
-    async def flush(self, handle: int) -> None:
-        """Nothing is ever unwritten."""
-
     async def fsync(self, handle: int, data_only: bool) -> None:
         """Nothing is ever unwritten."""
 

@@ -109,40 +109,38 @@ class Disk:
 
 
 class Work:
-    """Something of everything, as small steps: (what is done, whether all so far outlives the
-    daemon once it is answered)."""
+    """Something of everything, as small steps, each of which outlives the daemon once it is
+    answered."""
 
     def __init__(self, fs: Fs) -> None:
         self._fs = fs
         self._tree = fs.tree
         self._new = self._big = 0
 
-    def steps(self) -> list[tuple[Callable[[], Awaitable[object]], bool]]:
+    def steps(self) -> list[Callable[[], Awaitable[object]]]:
         fs, tree = self._fs, self._tree
         return [
-            (self._make, False),
-            (lambda: tree.write(self._new, 0, BIG[:70_000]), False),
-            (lambda: tree.flush(self._new), True),
-            (lambda: fs.mkdir(b"made"), True),
-            (self._open, True),
-            (lambda: tree.write(self._big, 700_000, b"in the middle" * 100), False),
-            (lambda: tree.fsync(self._big, False), True),
-            (lambda: fs.truncate(b"big", 700_500), True),
-            (lambda: fs.truncate(b"big", 800_000), True),
-            (lambda: fs.link(b"new", b"d/hard"), True),
-            (tree.commit, True),
-            (lambda: tree.write(self._big, 100, b"after it"), False),
-            (lambda: tree.flush(self._big), True),
-            (lambda: fs.rename(b"d", b"made/d"), True),
-            (lambda: fs.rename(b"made/d/e/f", b"a"), True),
-            (lambda: fs.symlink(b"made", b"sym"), True),
-            (lambda: fs.chmod(b"made/d/x", 0o600), True),
-            (lambda: fs.truncate(b"new", 0), True),
-            (lambda: tree.write(self._new, 5, b"small"), False),
-            (lambda: tree.fsync(self._new, False), True),
-            (lambda: fs.unlink(b"made/d/x"), True),
-            (tree.statfs, True),
-            (tree.commit, True),
+            self._make,
+            lambda: tree.write(self._new, 0, BIG[:70_000]),
+            lambda: fs.mkdir(b"made"),
+            self._open,
+            lambda: tree.write(self._big, 700_000, b"in the middle" * 100),
+            lambda: tree.fsync(self._big, False),
+            lambda: fs.truncate(b"big", 700_500),
+            lambda: fs.truncate(b"big", 800_000),
+            lambda: fs.link(b"new", b"d/hard"),
+            tree.commit,
+            lambda: tree.write(self._big, 100, b"after it"),
+            lambda: fs.rename(b"d", b"made/d"),
+            lambda: fs.rename(b"made/d/e/f", b"a"),
+            lambda: fs.symlink(b"made", b"sym"),
+            lambda: fs.chmod(b"made/d/x", 0o600),
+            lambda: fs.truncate(b"new", 0),
+            lambda: tree.write(self._new, 5, b"small"),
+            lambda: tree.fsync(self._new, False),
+            lambda: fs.unlink(b"made/d/x"),
+            tree.statfs,
+            tree.commit,
         ]
 
     async def _make(self) -> None:
@@ -153,10 +151,9 @@ class Work:
 
 
 class Ended(NamedTuple):
-    """`kept` steps outlive the daemon, `done` were answered; then there was `error`. `shown` is
-    what the mount shows then, None if it cannot tell."""
+    """`done` steps were answered; then there was `error`. `shown` is what the mount shows then,
+    None if it cannot tell."""
 
-    kept: int
     done: int
     error: Exception | None
     shown: Listing | None
@@ -164,20 +161,19 @@ class Ended(NamedTuple):
 
 async def work(fs: Fs, disk: Disk, seen: list[Listing] | None = None) -> Ended:
     """Take the steps until one fails; what the mount shows after each of them goes to `seen`."""
-    kept = done = 0
-    for step, keeps in Work(fs).steps():
+    done = 0
+    for step in Work(fs).steps():
         disk.on = True
         try:
             await step()
         except Exception as error:
             disk.on = False
-            return Ended(kept, done, error, await shown(fs))
+            return Ended(done, error, await shown(fs))
         disk.on = False
         done += 1
-        kept = done if keeps else kept
         if seen is not None:
             seen.append(await fs.walk())
-    return Ended(kept, done, None, await fs.walk())
+    return Ended(done, None, await fs.walk())
 
 
 async def shown(fs: Fs) -> Listing | None:
@@ -205,7 +201,7 @@ def check(root: Path, disk: Disk, seen: list[Listing]) -> None:
         fs.tree._data.close_all()
         fs = mount(open_draft(root / "state", draft.record.id, repository))
         found = trio.run(fs.walk)
-        assert found in seen[ended.kept : ended.done + 2], where
+        assert found in seen[ended.done : ended.done + 2], where
         version = trio.run(fs.tree.commit).version
         assert version is not None
         assert version_tree(repository, version) == found, where

@@ -102,7 +102,6 @@ CASES = [
     ),
     Case("read", (33, 4096, 10), (33, 4096, 10), b"data", lambda answer: answer == b"data"),
     Case("write", (33, 4096, b"data"), (33, 4096, b"data"), 4, lambda answer: answer == 4),
-    Case("flush", (33,), (33,), None, is_nothing),
     Case("release", (33,), (33,), None, is_nothing),
     Case("fsync", (33, True), (33, True), None, is_nothing),
     Case("opendir", (7, CTX), (7, CALLER), 34, lambda answer: answer == 34),
@@ -115,7 +114,7 @@ CASES = [
     Case("removexattr", (7, b"user.a", CTX), (7, b"user.a"), None, is_nothing),
 ]  # fmt: skip
 #: Handlers that are more than one call have tests of their own below, `idle` in test_idle.
-ELSEWHERE = {"setattr", "readdir", "forget", "idle"}
+ELSEWHERE = {"setattr", "readdir", "forget", "flush", "idle"}
 
 by_handler = pytest.mark.parametrize("case", CASES, ids=lambda case: case.handler)
 
@@ -211,8 +210,9 @@ def test_forget() -> None:
     assert tree.calls == [("forget", [(7, 1), (8, 2)])]
 
 
-def test_a_flush_of_what_nobody_can_write_is_never_asked_again() -> None:
-    tree = Recording({}, writable=False)
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_close_is_never_asked_about_again(writable: bool) -> None:
+    tree = Recording({}, writable=writable)
     with pytest.raises(FUSEError) as raised:
         ask(tree, "flush", 33)
     assert raised.value.errno == errno.ENOSYS

@@ -8,7 +8,6 @@ import weakref
 import msgspec
 
 from artfs.types import BlobRef, Entry, Kind
-from artfs.vfs.draft.intervals import Intervals
 from artfs.vfs.draft.journal import Row
 
 #: No file is longer (Linux: loff_t), so a layer with this limit covers all of it.
@@ -28,16 +27,15 @@ class Inode:
     """A file, directory, link or special file of the draft, as table `inodes` has it; one object
     per number at a time, so that all who hold it see one state.
 
-    `unsaved`: ranges written in the topmost layer that are not in table `extents` yet. `marked`:
-    the epoch in which all of its names, and all directories above, got their rows in `changes`.
-    `opens`: handles. `forgotten`: the kernel does not know it any more. `dropped`: nor does the
-    journal.
+    `marked`: the epoch in which all of its names, and all directories above, got their rows in
+    `changes`. `opens`: handles. `forgotten`: the kernel does not know it any more. `dropped`: nor
+    does the journal.
     """
 
     __slots__ = (
         "__weakref__", "atime_ns", "base_len", "ctime_ns", "dropped", "forgotten", "gid", "home",
         "ino", "layers", "lower", "marked", "mode", "mtime_ns", "nlink", "opens", "rdev", "size",
-        "target", "uid", "unsaved",
+        "target", "uid",
     )  # fmt: skip
 
     def __init__(self, ino: int, mode: int, uid: int, gid: int) -> None:
@@ -54,7 +52,6 @@ class Inode:
         self.base_len = 0
         self.layers: list[Layer] = []
         self.home: tuple[int, bytes] | None = None
-        self.unsaved = Intervals()
         self.marked = 0
         self.opens = 0
         self.forgotten = False

@@ -159,8 +159,6 @@ class Contents:
             return b""
         if len(inode.layers) == 1 and inode.layers[0].limit == EVERYTHING:
             return await self._from_layer(inode, inode.layers[0].epoch, offset, end)
-        if inode.unsaved:
-            self._inodes.save_extents(inode)
         written = {
             layer.epoch: self._journal.extents(inode.ino, layer.epoch, offset, end)
             for layer in inode.layers
@@ -234,7 +232,7 @@ class Contents:
                 with self._writing(inode, end):
                     await in_thread(file.write, offset, data)
         if layer.limit == PARTIAL:
-            self._inodes.wrote(inode, offset, end)
+            self._journal.add_extent(inode.ino, layer.epoch, offset, end)
         inode.size = max(inode.size, end)
         self._inodes.touch(inode)
 
@@ -265,7 +263,6 @@ class Contents:
         if top is not None and top.epoch == self._journal.epoch:
             return top
         if top is not None:
-            self._inodes.save_extents(inode)  # `unsaved` is of the topmost layer
             top.limit = min(top.limit, inode.size)
         if top is None and inode.base_len == 0:
             inode.lower = None
@@ -301,7 +298,6 @@ class Contents:
 
     def _empty(self, inode: Inode) -> None:
         self._note_floor(inode, 0)
-        inode.unsaved.clear()
         inode.lower, inode.base_len = None, 0
         top = inode.layers[-1] if inode.layers else None
         if top is None or top.epoch != self._journal.epoch:
@@ -324,7 +320,6 @@ class Contents:
 
     def _shrink(self, inode: Inode, size: int) -> None:
         self._note_floor(inode, size)
-        self._inodes.save_extents(inode)
         inode.base_len = min(inode.base_len, size)
         for layer in inode.layers:
             mine = layer.epoch == self._journal.epoch

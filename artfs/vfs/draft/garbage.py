@@ -151,7 +151,9 @@ class Garbage:
 
     def wants_collecting(self) -> bool:
         """Whether enough has gathered."""
-        return bool(self._directories or self._layers) or self._full()
+        if self._files or self._directories or self._layers:
+            return bool(self._directories or self._layers) or self._full()
+        return False
 
     async def collect(self, all_files: bool = False, wait: bool = False) -> None:
         """Delete what may go, data files if enough of them have gathered or `all_files`.

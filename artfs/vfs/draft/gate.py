@@ -64,11 +64,8 @@ class Pause:
 
     def __init__(self) -> None:
         self._over: trio.Event | None = None
-
-    @property
-    def is_on(self) -> bool:
-        """Whether nobody should begin to change anything."""
-        return self._over is not None
+        #: Whether nobody should begin to change anything.
+        self.is_on = False
 
     async def over(self) -> None:
         """Wait until it is."""
@@ -79,8 +76,10 @@ class Pause:
     def on(self) -> Iterator[None]:
         """One at a time."""
         over = self._over = trio.Event()
+        self.is_on = True
         try:
             yield
         finally:
             self._over = None
+            self.is_on = False
             over.set()

@@ -27,21 +27,14 @@ class Handles:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._files: dict[int, Inode] = {}
-        self._readers: set[int] = set()
         self._directories: dict[int, DirHandle] = {}
 
-    def open_file(self, inode: Inode, *, only_reads: bool = False) -> int:
-        """A handle of a file; one that `only_reads` was not what created it."""
+    def open_file(self, inode: Inode) -> int:
+        """A handle of a file."""
         inode.opens += 1
         number = next(self._numbers)
         self._files[number] = inode
-        if only_reads:
-            self._readers.add(number)
         return number
-
-    def only_reads(self, handle: int) -> bool:
-        """Whether nothing can have changed by way of a handle."""
-        return handle in self._readers
 
     def file(self, handle: int) -> Inode:
         """The file. Raises `BadHandle`."""
@@ -54,7 +47,6 @@ class Handles:
         """Forget a handle; returns the file. Raises `BadHandle`."""
         inode = self.file(handle)
         del self._files[handle]
-        self._readers.discard(handle)
         inode.opens -= 1
         return inode
 

@@ -22,8 +22,6 @@ from artfs.vfs.draft.pages import inode_rows
 from artfs.vfs.errors import NoEntry
 
 _KEPT = 8192
-#: Unsaved ranges of one file that are kept in memory.
-_UNSAVED = 1024
 
 
 class Inodes:
@@ -128,10 +126,6 @@ class Inodes:
         """How many inodes differ from their rows."""
         return len(self._touched)
 
-    def is_touched(self, inode: Inode) -> bool:
-        """Whether the inode differs from its row."""
-        return inode.ino in self._touched
-
     def touched_of(self, inodes: list[int]) -> set[int]:
         """Which of some inodes differ from their rows."""
         return self._touched.keys() & inodes if self._touched else set()
@@ -145,20 +139,5 @@ class Inodes:
     def save(self) -> None:
         """Write what was touched into the journal's transaction."""
         for inode in self._touched.values():
-            self.save_extents(inode)
             self._journal.put_inode(codec.to_row(inode))
         self._touched.clear()
-
-    def wrote(self, inode: Inode, start: int, end: int) -> None:
-        """A range of the topmost layer was written, which covers what table `extents` says."""
-        inode.unsaved.add(start, end)
-        if len(inode.unsaved) > _UNSAVED:
-            self.save_extents(inode)
-
-    def save_extents(self, inode: Inode) -> None:
-        """Make table `extents` tell all that was written to a file."""
-        if inode.unsaved:
-            epoch = inode.layers[-1].epoch
-            for start, end in inode.unsaved:
-                self._journal.add_extent(inode.ino, epoch, start, end)
-            inode.unsaved.clear()

@@ -35,6 +35,9 @@ class Recent:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = 0
         self._size = 0
+        #: Of the record before, and what its CRC began with.
+        self._generation = -1
+        self._seed = 0
 
     def records(self, generation: int) -> Iterator[bytes]:
         """The data of all records of a generation."""
@@ -45,13 +48,15 @@ class Recent:
             at += _HEADER.size
             data = found[at : at + length]
             at += length
-            if of != generation or not length or crc != _crc(of, data):
+            if of != generation or not length or crc != zlib.crc32(data, _seed(of)):
                 return
             yield data
 
     def append(self, generation: int, data: bytes) -> bool:
         """Note data, so that it outlives the daemon; False: there is no room. Raises `OSError`."""
-        record = _HEADER.pack(generation, len(data), _crc(generation, data)) + data
+        if generation != self._generation:
+            self._generation, self._seed = generation, _seed(generation)
+        record = _HEADER.pack(generation, len(data), zlib.crc32(data, self._seed)) + data
         if self._end + len(record) > self._size and not self._make_room(len(record)):
             return False
         written = os.pwrite(self._fd, record, self._end)
@@ -77,5 +82,5 @@ class Recent:
         os.close(self._fd)
 
 
-def _crc(generation: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(_GENERATION.pack(generation)))
+def _seed(generation: int) -> int:
+    return zlib.crc32(_GENERATION.pack(generation))

@@ -50,6 +50,7 @@ class ShortLog:
         """Empty it if it is long; others return at once meanwhile.
 
         Nothing is lost where that fails, on a full disk: all of it is in the log."""
+        self._journal.has_grown = False
         if not self._journal.wants_checkpoint(self._space.is_low):
             return
         if self._busy or self._is_read() or time.monotonic() < self._not_before:

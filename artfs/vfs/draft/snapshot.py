@@ -18,7 +18,7 @@ from artfs.vfs.draft import codec, numbers
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.emptying import connect
 from artfs.vfs.draft.intervals import Range
-from artfs.vfs.draft.journal import extents
+from artfs.vfs.draft.ranges import written
 from artfs.vfs.tree import ROOT
 
 _PAGE = 256
@@ -123,7 +123,7 @@ class Snapshot:
 
     def extents_in(self, ino: int, epoch: int, start: int, end: int) -> list[Range]:
         """The written ranges of a layer that overlap or touch [start, end)."""
-        return extents(self._db, ino, epoch, start, end)
+        return written(self._db, ino, epoch, start, end)
 
     def origin(self, ino: int) -> tuple[int, bytes] | None:
         """(directory, name) where the last commit has an inode that was renamed since."""

@@ -44,6 +44,10 @@ class Space:
             raise NoSpace
         self.require()
 
+    def is_ample(self) -> bool:
+        """Whether `check` need not be asked before a request: it would take most of its time."""
+        return time.monotonic() < self._ample_until and self._journal.has_reserved(_MARGIN)
+
     def make_room(self) -> None:
         """Before an operation that frees more than it takes: raise `NoSpace` only if not even it
         can be noted."""

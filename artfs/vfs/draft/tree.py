@@ -2,8 +2,8 @@
 
 The parts do the work (names, content, listings, commits); what is here is what an operation is
 made of and when it is safe: each one changes everything it changes between two awaits, and its
-journal transaction is committed before it is answered. Two kinds of change wait for a file's
-`flush`, which every close brings: that it was created, and what a write did to its size and times.
+journal transaction is committed, or noted, before it is answered. So a close has nothing to do, and
+the kernel need not ask for it (`flush`), which is a sixth of making a small file.
 Operations that change something do not begin while the journal's log begins anew (`_pause`).
 
 Event loop only. Commits read a snapshot of the journal in a thread (`artfs.vfs.draft.commit`).
@@ -58,9 +58,8 @@ from artfs.vfs.errors import (
 from artfs.vfs.tree import ROOT, Attrs, Caller, Change, DirEntry, FsStats, Opened
 
 _SIZE_MAX = (1 << 63) - 1
-#: Seconds after which a write commits the journal, though nobody closed the file.
-_WRITTEN_BACK = 1.0
 _PERMISSIONS = 0o7777
+_DISK = disk_errors("draft")
 
 
 class DraftTree:
@@ -103,7 +102,6 @@ class DraftTree:
             draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
             self._pause, self._space, flush_kernel, forget_kernel,
         )  # fmt: skip
-        self._committed_at = time.monotonic()
         self._log = ShortLog(
             journal, self._space, self._pause, self._committer.is_reading,
             functools.partial(self._save, at_once=True), self._garbage.go_on,
@@ -117,20 +115,21 @@ class DraftTree:
 
     async def _done(self) -> None:
         """End an operation: what it changed outlives the daemon."""
-        await self._pause.over()
+        if self._pause.is_on:
+            await self._pause.over()
         self._save()
-        await self._log.keep()
+        if self._journal.has_grown:
+            await self._log.keep()
         if self._garbage.wants_collecting():
             await self._garbage.collect()
 
     def _save(self, at_once: bool = False) -> None:
         """See to it that what was changed outlives the daemon; the journal is committed if need be,
         or `at_once`."""
-        with disk_errors("draft"):
+        with _DISK:
             self._inodes.save()
             self._journal.note(at_once or self._space.is_low)
             self._contents.cut_shrunk()
-            self._committed_at = time.monotonic()
 
     async def _make_room(self) -> None:
         """Before an operation that frees more than it takes. Raises `NoSpace`."""
@@ -140,12 +139,17 @@ class DraftTree:
     async def _take_room(self, size: int = 0) -> None:
         """Raise `NoSpace` unless the disk has room. Data files wait to be deleted together, so
         there may be some to be had."""
-        await self._pause.over()
+        if self._pause.is_on:
+            await self._pause.over()
         try:
             self._space.check(size)
         except NoSpace:
             await self._garbage.collect(all_files=True, wait=True)
             self._space.check(size)
+
+    def _has_room(self) -> bool:
+        """Whether `_take_room` would neither wait nor raise."""
+        return not self._pause.is_on and self._space.is_ample()
 
     def _attrs(self, inode: Inode) -> Attrs:
         return attrs.of_inode(inode, self._contents.blocks(inode))
@@ -197,8 +201,7 @@ class DraftTree:
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
             return await self._open_reference(inode, inode.lower, flags)
-        only_reads = not flags & (os.O_WRONLY | os.O_RDWR)
-        return Opened(self._handles.open_file(inode, only_reads=only_reads), True)
+        return Opened(self._handles.open_file(inode), True)
 
     async def _open_reference(self, inode: Inode, lower: Entry, flags: int) -> Opened:
         references = self._contents.references
@@ -210,10 +213,17 @@ class DraftTree:
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Attrs, Opened]:
-        await self._take_room()
+        if not self._has_room():
+            await self._take_room()
         kind = stat.S_IFREG | mode & _PERMISSIONS & ~caller.umask
         inode = await self._namespace.make(parent, name, kind, caller)
-        return self._attrs(inode), Opened(self._handles.open_file(inode), True)
+        handle = self._handles.open_file(inode)
+        try:
+            await self._done()
+        except BaseException:
+            self._handles.close_file(handle)
+            raise
+        return self._attrs(inode), Opened(handle, True)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         return await self._contents.read(self._handles.file(handle), offset, size)
@@ -222,18 +232,19 @@ class DraftTree:
         inode = self._handles.file(handle)
         if offset + len(data) > _SIZE_MAX:
             raise FileTooLarge
-        await self._take_room(len(data))
+        if not self._has_room():
+            await self._take_room(len(data))
         if self._contents.pace.is_inline(len(data)):
             await self._write(inode, offset, data, inline=True)
         else:
             async with self._gate.passing():
                 await self._write(inode, offset, data, inline=False)
-        if time.monotonic() - self._committed_at > _WRITTEN_BACK:
-            await self._done()
+        await self._done()
         return len(data)
 
     async def _write(self, inode: Inode, offset: int, data: bytes, *, inline: bool) -> None:
-        await self._names.mark_inode(inode)
+        if inode.marked != self._journal.epoch:
+            await self._names.mark_inode(inode)
         await self._contents.write(inode, offset, data, inline=inline)
         inode.mtime_ns = inode.ctime_ns = time.time_ns()
 
@@ -273,18 +284,6 @@ class DraftTree:
                 await in_thread(self._journal.sync)
         finally:
             self._contents.add_shrunk(shrunk)
-
-    async def flush(self, handle: int) -> None:
-        inode = self._handles.file(handle)
-        if not (self._journal.unnoted or self._inodes.is_touched(inode)):
-            return
-        if self._handles.only_reads(handle):
-            await self._pause.over()
-            # What others changed; they, not who reads, wait for a checkpoint, and hear of errors.
-            with contextlib.suppress(FileSystemError):
-                self._save()
-        else:
-            await self._done()
 
     async def release(self, handle: int) -> None:
         inode = self._handles.close_file(handle)

@@ -707,8 +707,7 @@ def test_what_a_killed_daemon_had_written_unseen_stays_unseen_below_a_new_layer(
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1234")
-            handle = await fs.open(b"f")
-            await fs.tree.write(handle, 4, b"secret")
+            await fs.unanswered(b"f", 4, b"secret")
             fs = killed(fs, tmp_path)
 
             def fail(*_: object, **__: object) -> None:

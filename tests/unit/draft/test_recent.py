@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -54,6 +55,27 @@ def test_what_was_noted_outlives_the_daemon(path: Path) -> None:
     assert journal.unnoted
     journal = resumed(journal)
     assert marked(journal) == [b"a", b"b", b"first"]
+    journal.close()
+
+
+def test_ranges_are_taken_in(path: Path) -> None:
+    journal = begun(path)
+    for start, end in ((10, 20), (30, 40), (20, 25), (39, 50)):
+        journal.add_extent(7, 3, start, end)
+        journal.note()
+    assert journal.extents(7, 3, 0, 100) == [(10, 25), (30, 50)]
+    journal = resumed(journal)
+    assert journal.extents(7, 3, 0, 100) == [(10, 25), (30, 50)]
+    journal.close()
+
+
+def test_records_that_know_no_ranges_are_taken_in(path: Path) -> None:
+    journal = begun(path)
+    generation = journal._generation
+    assert generation is not None
+    journal._recent.append(generation, msgspec.msgpack.encode([[], [], [(1, b"a", 1, NAME)]]))
+    journal = resumed(journal)
+    assert marked(journal) == [b"a", b"first"]
     journal.close()
 
 

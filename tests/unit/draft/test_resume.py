@@ -20,6 +20,7 @@ from artfs.vfs.draft.journal import Journal
 from artfs.vfs.draft.records import discard_draft, list_drafts
 from artfs.vfs.draft.state import create_draft, open_draft
 from artfs.vfs.errors import FileSystemError
+from artfs.vfs.tree import ROOT
 from tests.unit.draft.conftest import BASE, BIG
 from tests.unit.draft.drafts import KEY, ME, Node, drafted, killed, mount, version_tree
 
@@ -43,14 +44,13 @@ def test_all_that_was_closed_outlives_the_daemon(
     trio.run(check)
 
 
-def test_what_was_written_and_not_closed_never_shows_up_later(
+def test_what_was_written_and_not_answered_never_shows_up_later(
     tmp_path: Path, repository: Repository
 ) -> None:
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1234")
-            handle = await fs.open(b"f")
-            await fs.tree.write(handle, 4, b"secret")
+            await fs.unanswered(b"f", 4, b"secret")
             fs = killed(fs, tmp_path)
             assert await fs.read(b"f") == b"1234"
             await fs.truncate(b"f", 8)
@@ -67,8 +67,7 @@ def test_nor_does_it_below_a_write_behind_the_end(tmp_path: Path, repository: Re
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
             await fs.put(b"f", b"1234")
-            handle = await fs.open(b"f")
-            await fs.tree.write(handle, 4, b"secret")
+            await fs.unanswered(b"f", 4, b"secret")
             fs = killed(fs, tmp_path)
             await fs.pwrite(b"f", 9, b"z")
             assert await fs.read(b"f") == b"1234" + bytes(5) + b"z"
@@ -152,17 +151,29 @@ def test_a_truncation_is_durable_before_it_takes_bytes_away_that_were_promised(
     trio.run(check)
 
 
-def test_a_file_that_is_kept_open_is_saved_from_time_to_time(
-    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+def test_each_write_outlives_the_daemon(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artfs.vfs.draft.tree._WRITTEN_BACK", 0.0)
+    """No transaction is needed for it, wherever it goes."""
 
     async def check() -> None:
-        async with drafted(tmp_path, repository) as fs:
-            handle = await fs.create(b"log")
-            await fs.tree.write(handle, 0, b"line\n")
+        async with drafted(tmp_path, repository, base) as fs:
+            for name in (b"log", b"a"):
+                await fs.tree.write(await fs.create(b"new-" + name), 0, b"first\n")
+            old = await fs.open(b"a")
+            await fs.tree.write(old, 0, b"1")
+            with monkeypatch.context() as patch:
+                patch.setattr(Journal, "commit", None)
+                log = await fs.create(b"log")
+                await fs.tree.write(log, 0, b"line\n")
+                await fs.tree.write(log, 5, b"line\n")
+                await fs.tree.write(old, 4, b"56")
+                await fs.tree.write(old, 3, b"45")
+            before = await fs.walk()
             fs = killed(fs, tmp_path)
-            assert await fs.read(b"log") == b"line\n"
+            assert await fs.walk() == before
+            assert before[b"log"].data == b"line\nline\n"
+            assert before[b"a"].data[3:6] == b"456"
             await fs.tree.close()
 
     trio.run(check)
@@ -430,12 +441,11 @@ def test_what_cannot_be_deleted_after_a_kill_is_not_in_a_file_with_the_same_numb
 ) -> None:
     async def check() -> None:
         async with drafted(tmp_path, repository) as fs:
-            handle = await fs.create(b"f")
-            await fs.tree.write(handle, 0, b"secret")
-            number = (await fs.stat(b"f")).ino
+            number = (await fs.tree._namespace.make(ROOT, b"f", stat.S_IFREG, ME)).ino
+            await fs.unanswered(b"f", 0, b"secret")
             # Of a later epoch, as where the machine was reset and the journal had not been synced.
             fs.tree._journal.epoch += 1
-            await fs.tree.write(handle, 0, b"secret")
+            await fs.unanswered(b"f", 0, b"secret")
             monkeypatch.setattr(datafiles, "punch", no_room)
             fs = killed(fs, tmp_path)
             monkeypatch.undo()

@@ -503,30 +503,6 @@ def test_long_writes_are_left_to_threads_while_the_disk_is_slow() -> None:
     assert 10 < avoided < 1000
 
 
-def test_who_closes_a_file_they_only_read_waits_for_no_checkpoint(
-    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What others changed is noted all the same."""
-    monkeypatch.setattr("artfs.vfs.draft.journal._CHECKPOINT", 0)
-    waits = []
-
-    async def check() -> None:
-        async with drafted(tmp_path, repository, base) as fs:
-            monkeypatch.setattr(Journal, "checkpoint", lambda _: waits.append("a checkpoint"))
-            tree = fs.tree
-            ino = (await tree.lookup(ROOT, b"a")).ino
-            reader = (await tree.open(ino, os.O_RDONLY, ME)).handle
-            _, made = await tree.create(ROOT, b"new", 0o600, os.O_RDONLY, ME)
-            await tree.flush(reader)
-            assert not waits
-            assert not tree._journal.unnoted
-            await tree.create(ROOT, b"newer", 0o600, os.O_RDONLY, ME)
-            await tree.flush(made.handle)
-            assert waits
-
-    trio.run(check)
-
-
 def test_who_reads_goes_on_while_the_log_begins_anew(
     tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -542,11 +518,12 @@ def test_who_reads_goes_on_while_the_log_begins_anew(
 
     async def check() -> None:
         async with drafted(tmp_path, repository, base) as fs, trio.open_nursery() as nursery:
-            await fs.put(b"gone", b"1")
+            for name in (b"gone", b"first", b"other"):
+                await fs.put(name, b"1")
             dead = await fs.ino(b"gone")
             await fs.tree.unlink(ROOT, b"gone", ME)
             monkeypatch.setattr(Journal, "restart_log", slow)
-            nursery.start_soon(fs.put, b"first", b"1")
+            nursery.start_soon(fs.tree.unlink, ROOT, b"other", ME)  # no note, but a transaction
             await trio.to_thread.run_sync(begun.wait)
             nursery.start_soon(fs.put, b"second", b"2")
             await trio.testing.wait_all_tasks_blocked()

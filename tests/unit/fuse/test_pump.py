@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -11,6 +12,8 @@ import trio.testing
 
 from artfs.fuse import pump
 from artfs.fuse.pump import Baton, LowLevel
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -154,6 +157,10 @@ def test_others_have_their_turn_however_busy_the_client_is(
     assert turns >= 5
 
 
+def begun(steps: Coroutine[Any, Any, T]) -> tuple[Coroutine[Any, Any, T], object]:
+    return steps, steps.send(None)
+
+
 def test_handlers_that_wait_are_counted() -> None:
     baton = pump._baton
 
@@ -165,7 +172,7 @@ def test_handlers_that_wait_are_counted() -> None:
         event = trio.Event()
 
         async def handler() -> None:
-            assert await pump.passing_on(waits(event)) == "done"
+            assert await pump.passing_on(*begun(waits(event))) == "done"
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handler)
@@ -176,7 +183,7 @@ def test_handlers_that_wait_are_counted() -> None:
         assert baton.pending == 0
 
         with trio.move_on_after(0) as scope:
-            await pump.passing_on(waits(trio.Event()))
+            await pump.passing_on(*begun(waits(trio.Event())))
         assert scope.cancelled_caught
         assert baton.pending == 0
 
@@ -197,7 +204,7 @@ def test_what_only_reads_is_cancelled_when_the_session_is_over(
 
         async def handler(reads: bool) -> None:
             try:
-                await pump.passing_on(event.wait(), reads=reads)
+                await pump.passing_on(*begun(event.wait()), reads=reads)
             except trio.Cancelled:
                 ended.append(reads)
                 raise
