@@ -1,6 +1,6 @@
 """Times artfs next to plain ext4, bindfs and squashfuse on the same data, in the same run.
 
-`s3` is about a store in a bucket, see bench_parts/s3.py.
+`s3` is about a store in a bucket, see bench_parts/s3.py; `s3-seq` is its part on one large file.
 
 All but random and sequential reads is timed on `null`, too: a filesystem that does nothing, which
 nothing on pyfuse3 can outrun when it writes, or is warm.
@@ -153,7 +153,7 @@ def bench_pauses(artfs: peers.Artfs) -> list[tuple[str, bool]]:
 
 
 def parse() -> argparse.Namespace:
-    parts = {"api", "pauses", "s3"}
+    parts = {"api", "pauses", "s3", "s3-seq"}
     words = sorted({*parts, *STEPS, *(step for steps in STEPS.values() for step in steps)})
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/artfs-bench"))
@@ -196,9 +196,10 @@ def main() -> int:
         if not args.only or "api" in args.only:
             small = args.dir / "small"
             waits += api.bench(results, small, Path(work), args.repeat, drop_caches)
-        if not args.only or "s3" in args.only:
+        if not args.only or {"s3", "s3-seq"} & set(args.only):
             (Path(work) / "s3").mkdir()
-            waits += s3.Bench(args.dir, Path(work) / "s3", drop_caches).run()
+            small = not args.only or "s3" in args.only
+            waits += s3.Bench(args.dir, Path(work) / "s3", drop_caches).run(small=small)
         results.peaks = {peer.name: peer.peak for peer in able}
     print(f"{platform.platform()}, {os.cpu_count()} cores, median of {args.repeat}")
     names = dict.fromkeys([*(peer.name for peer in able), *api.PEERS])
