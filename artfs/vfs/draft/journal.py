@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from artfs.vfs.draft.emptying import Emptying, connect
-from artfs.vfs.draft.intervals import Range
+from artfs.vfs.draft.intervals import Intervals, Range
 from artfs.vfs.draft.putting import PUT_CHANGE, PUT_DENTRY, PUT_INODE, put
 from artfs.vfs.draft.ranges import Gathered, put_range, written
 from artfs.vfs.draft.recent import Recent
@@ -441,11 +441,11 @@ class Journal:
     # Extents
 
     def extents(self, ino: int, epoch: int, start: int, end: int) -> list[Range]:
-        """The written ranges that overlap or touch [start, end), whole."""
+        """The written ranges that overlap [start, end), in order."""
         self._require()
-        if self._ranges.has(ino, epoch):
-            self._write_gathered()
-        return written(self._db, ino, epoch, start, end)
+        found = written(self._db, ino, epoch, start, end)
+        gathered = self._ranges.within(ino, epoch, start, end)
+        return list(Intervals([*found, *gathered])) if gathered else found
 
     def add_extent(self, ino: int, epoch: int, start: int, end: int) -> None:
         """[start, end) is written, too."""

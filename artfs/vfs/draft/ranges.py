@@ -21,9 +21,10 @@ class Gathered:
     def __len__(self) -> int:
         return self._count
 
-    def has(self, ino: int, epoch: int) -> bool:
-        """Whether there are any of a layer."""
-        return (ino, epoch) in self._layers
+    def within(self, ino: int, epoch: int, start: int, end: int) -> list[Range]:
+        """What there is of [start, end) of a layer."""
+        ranges = self._layers.get((ino, epoch))
+        return ranges.within(start, end) if ranges is not None else []
 
     def add(self, ino: int, epoch: int, start: int, end: int) -> None:
         """[start, end) is written, too."""
