@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from artfs.errors import (
     AlreadyExists,
@@ -104,10 +105,11 @@ class Catalog:
         return self._newest.number(key)
 
     def newest_numbers(self, artifacts: Iterable[ArtifactKey]) -> dict[ArtifactKey, int]:
-        """The same of several artifacts."""
+        """The same of several artifacts, 16 at once."""
         wanted = list(artifacts)
         self._newest.expect(wanted)
-        return {key: self._newest.number(key) for key in wanted}
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(wanted, pool.map(self._newest.number, wanted), strict=True))
 
     def require(self, key: ArtifactKey) -> None:
         """Raises `NotFound` if an artifact never had a version."""

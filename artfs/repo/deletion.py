@@ -150,8 +150,8 @@ class _Reading:
         """Visit what a version holds."""
         self._left -= 1
         try:
-            version = self._repository.catalog.version(key, number)
-        except (Damaged, NotFound):  # NotFound: deleted this moment
+            version = self._repository.catalog.version_ever(key, number)
+        except (Damaged, NotFound):
             self._is_damaged = True
             return
         self.walk(version.root.entry().blob, visit)

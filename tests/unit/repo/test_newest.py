@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from artfs.repo.editing import empty_directory
 from artfs.repo.newest import STEP
 from artfs.store.base import Store
 from artfs.store.memory import MemoryStore
-from artfs.types import Ref
+from artfs.types import ArtifactKey, Ref
 from tests.support.faulty import FaultyStore
 from tests.unit.repo.trees import KEY, commit_tree, memory_repository
 
@@ -216,6 +217,32 @@ def test_a_digest_is_looked_for_in_many_records_at_once() -> None:
     counted = Batches(store)
     assert Catalog(counted).resolve(Ref(KEY, digest="77" * 6)).version == 6
     assert counted.batches <= 6
+
+
+def test_the_newest_of_several_artifacts_are_looked_for_at_once() -> None:
+    store = Meeting()
+    artifacts = [ArtifactKey("default", "default", f"a{n}") for n in range(16)]
+    for number, key in enumerate(artifacts):
+        for n in range(number):
+            store.put(keys.version(key, n), b"{}")
+    found = Catalog(store).newest_numbers(artifacts)
+    assert list(found.items()) == [(key, number - 1) for number, key in enumerate(artifacts)]
+    store.meeting.abort()
+    with pytest.raises(threading.BrokenBarrierError):
+        Catalog(store).newest_numbers(artifacts)
+    assert Catalog(store).newest_numbers([]) == {}
+
+
+class Meeting(MemoryStore):
+    """Looks for the end of no series before it is asked for that of 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meeting = threading.Barrier(16, timeout=10)
+
+    def last_of(self, key: Callable[[int], str], after: int = -1, hint: int = -1) -> int:
+        self.meeting.wait()
+        return super().last_of(key, after, hint)
 
 
 class Batches(FaultyStore):
