@@ -27,6 +27,7 @@ import pyfuse3
 import trio
 
 from artfs.fuse import pump
+from artfs.fuse.errno import reading_handler
 from bench_parts import data, s3_client
 
 if TYPE_CHECKING:
@@ -149,10 +150,11 @@ class Fed(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), keep_cache=True)
 
+    @reading_handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
         self._feed.start()
         # pyfuse3 takes any buffer, whatever its annotation says.
-        return cast("bytes", await pump.passing_on(self._feed.read(off, size)))
+        return cast("bytes", await self._feed.read(off, size))
 
     async def flush(self, fh: int) -> None:
         raise pyfuse3.FUSEError(errno.ENOSYS)  # never ask again
