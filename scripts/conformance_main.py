@@ -97,8 +97,11 @@ def fsx(binary: Path, run: Run, operations: int, seed: int, mount: Path, notes: 
     said = done.stdout.splitlines()
     about = f"; {len(set(made))} versions" if made else ""
     print(f"{run.name}: {said[-1].strip() if said else ''}{about}", flush=True)
-    if done.returncode or (run.while_committing and len(set(made)) < 2):
+    if done.returncode:
         print(f"FAIL: {' '.join(words)}: status {done.returncode}", *said[-100:], sep="\n")
+        return False
+    if run.while_committing and len(set(made)) < 2:
+        print("FAIL: it was over before two versions were made: give it more --operations")
         return False
     return True
 
