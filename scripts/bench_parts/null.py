@@ -105,8 +105,7 @@ class Null(pyfuse3.Operations):
         return len(buf)
 
     async def flush(self, fh: int) -> None:
-        if self._sources:
-            raise pyfuse3.FUSEError(errno.ENOSYS)  # as a mount that cannot be written to
+        raise pyfuse3.FUSEError(errno.ENOSYS)  # as a mount of artfs
 
     async def release(self, fh: int) -> None:
         return
