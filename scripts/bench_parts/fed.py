@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import errno
+import functools
 import gc
 import os
 import queue
@@ -46,9 +47,27 @@ class Part:
     begin: int
     offset: int
     length: int
-    came: trio.Event = field(default_factory=trio.Event)
     memory: memoryview | None = None
+    came: int = 0
     handed: int = 0
+    #: How many bytes somebody waits for, and what to wake him with.
+    waiting: list[tuple[int, trio.Event]] = field(default_factory=list)
+
+    async def wait(self, stop: int) -> None:
+        """Until bytes before `stop`, a place in the file, are here."""
+        needed = min(stop - self.offset, self.length)
+        if self.came < needed:
+            waiter = needed, trio.Event()
+            self.waiting.append(waiter)
+            if self.came < needed:  # else they came between the two, and nobody may be woken
+                await waiter[1].wait()
+
+    def tell(self, token: trio.lowlevel.TrioToken, came: int) -> None:
+        """Called by the thread that fetches: so many bytes are here."""
+        self.came = came
+        for waiter in [waiter for waiter in self.waiting if waiter[0] <= came]:
+            self.waiting.remove(waiter)
+            token.run_sync_soon(waiter[1].set)
 
 
 class Feed:
@@ -67,7 +86,7 @@ class Feed:
         self._client = client
         self._next = iter(self.parts)
         self._lock = threading.Lock()
-        # One part of each thread is on its way while one waits to be read.
+        # One part of each thread is on its way while as many wait to be read.
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         for _ in range(2 * threads):
             self._free.put(memoryview(bytearray(b"\1") * part))  # pages of its own, from now on
@@ -88,9 +107,9 @@ class Feed:
                 memory, part = self._free.get(), next(self._next, None)
             if part is None:
                 return
-            s3_client.receive(self._client, (part.key, part.begin, part.length), memory)
             part.memory = memory
-            token.run_sync_soon(part.came.set)
+            job = part.key, part.begin, part.length
+            s3_client.receive(self._client, job, memory, functools.partial(part.tell, token))
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         """Bytes of the file; of one part, without a copy."""
@@ -99,7 +118,7 @@ class Feed:
         first = bisect.bisect_right(self._offsets, offset) - 1
         touched = self.parts[first : bisect.bisect_left(self._offsets, stop)]
         for part in touched:
-            await part.came.wait()
+            await part.wait(stop)
         pieces = [self._hand(part, offset, stop) for part in touched]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -42,18 +42,20 @@ def jobs(client: S3Client, prefix: str, total: int, part: int) -> list[Job]:
     return found
 
 
-def receive(client: S3Client, job: Job, memory: memoryview) -> None:
-    """The bytes of a request into memory, without the copies of `StreamingBody`."""
+def receive(client: S3Client, job: Job, memory: memoryview, came: Callable[[int], object]) -> None:
+    """The bytes of a request into memory, without the copies of `StreamingBody`. `came` is told
+    how many are there."""
     key, begin, length = job
     span = f"bytes={begin}-{begin + length - 1}"
     body = client.get_object(Bucket=BUCKET, Key=key, Range=span)["Body"]
     raw = body._raw_stream  # type: ignore[attr-defined]  # urllib3's; its readinto copies
     at = 0
     while at < length:
-        came = raw._fp.readinto(memory[at : min(at + _PIECE, length)])
-        if not came:
+        count = raw._fp.readinto(memory[at : min(at + _PIECE, length)])
+        if not count:
             raise RuntimeError(f"{key}: {length - at} bytes are missing")
-        at += came
+        at += count
+        came(at)
     raw.read()  # gives the connection back
 
 
