@@ -206,8 +206,8 @@ class Bench:
             "artfs": self._artfs_cold,
         }
         rates: dict[str, list[float]] = {name: [] for name in runs}
-        # Each follows each as often: a run after boto3 or `fed` takes a twentieth more than one after
-        # artfs, most of that in the server.
+        # Each follows each as often: a run after boto3 or `fed` takes a twentieth more time than
+        # one after artfs, most of that in the server.
         for name in itertools.chain.from_iterable(itertools.permutations(runs)):
             rates[name].append(runs[name]())
         for name, found in rates.items():
