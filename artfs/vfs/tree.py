@@ -61,7 +61,8 @@ class Change(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """An open file. `keep_cache`: what the kernel has cached of it is still right. `preload`: the
     file's whole content where it was at hand, to be given to the kernel without being asked.
-    `direct_io`: every read comes here, also behind the size that stat shows."""
+    `direct_io`: every read comes here, also behind the size that stat shows, and every write as the
+    program made it, not by way of the kernel's pages."""
 
     handle: int
     keep_cache: bool

@@ -18,6 +18,7 @@ import pyfuse3
 import trio
 
 from artfs.fuse import pump
+from artfs.repo.malloc import keep_freed_memory
 
 _FOREVER = 3600.0
 
@@ -88,7 +89,10 @@ class Null(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         attrs = self._make(parent_inode, name, stat.S_IFREG | mode)
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(attrs.st_ino)), attrs
+        # As a draft does, see `artfs.vfs.draft.direct`.
+        only_writes = flags & os.O_ACCMODE == os.O_WRONLY
+        handle = pyfuse3.FileHandleT(attrs.st_ino)
+        return pyfuse3.FileInfo(fh=handle, direct_io=only_writes), attrs
 
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode))
@@ -133,6 +137,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         null.show(os.fsencode(sys.argv[2]))
     gc.freeze()
+    keep_freed_memory()
     pump.install(lambda: None, read_only=False)
     options = {*pyfuse3.default_options, "fsname=null", "default_permissions"}
     pyfuse3.init(null, sys.argv[1], options)

@@ -137,6 +137,23 @@ def test_what_was_not_synced(machine: Machine) -> None:
     assert found[1:2] in (b"a", b"x", b"\0")
 
 
+def test_rwf_dsync(machine: Machine) -> None:
+    """With RWF_SYNC or RWF_DSYNC of pwritev2(2) it is, too, but for a descriptor that made the file
+    with O_WRONLY: that needs fsync(2)."""
+    at = machine.mount.path
+    fd = os.open(at / "a", os.O_WRONLY)
+    os.pwritev(fd, [b"durable"], 100_000, os.RWF_DSYNC)
+    new = os.open(at / "new", os.O_WRONLY | os.O_CREAT)
+    os.pwritev(new, [OLD], 0, os.RWF_SYNC)
+    os.fsync(new)
+    reset(machine)
+    assert (at / "a").read_bytes() == b"base" + bytes(99_996) + b"durable"
+    assert (at / "new").read_bytes() == OLD
+    for each in (fd, new):
+        with fails(errno.ENOTCONN):
+            os.close(each)
+
+
 def test_o_sync(machine: Machine) -> None:
     """A write through a descriptor with O_SYNC is durable when it returns."""
     at = machine.mount.path

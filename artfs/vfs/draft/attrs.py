@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from artfs.types import Entry
 from artfs.vfs.attributes import FOREVER, Owner
 from artfs.vfs.draft import codec
@@ -27,3 +29,12 @@ def of_entry(ino: int, entry: Entry, owner: Owner) -> Attrs:
         ino, codec.mode_of(entry), codec.nlink_of(entry), owner.uid, owner.gid, size,
         time, time, time, 0, (size + 511) >> 9, FOREVER, FOREVER,
     )  # fmt: skip
+
+
+def drop_privileges(inode: Inode) -> None:
+    """What Linux does to set-id bits when somebody but root truncates a file. Where a file is
+    written, truncated otherwise or given away, the kernel sends the mode that is left: it knows who
+    may keep them, and that what comes from a mapped file is no reason."""
+    inode.mode &= ~stat.S_ISUID
+    if inode.mode & stat.S_IXGRP:  # without it the bit means mandatory locking
+        inode.mode &= ~stat.S_ISGID

@@ -28,14 +28,15 @@ class Inode:
     per number at a time, so that all who hold it see one state.
 
     `marked`: the epoch in which all of its names, and all directories above, got their rows in
-    `changes`. `opens`: handles. `forgotten`: the kernel does not know it any more. `dropped`: nor
-    does the journal.
+    `changes`. `opens`: handles. `cached`: the kernel may have some of the content; see
+    `DirectWrites`. `forgotten`: the kernel does not know it any more. `dropped`: nor does the
+    journal.
     """
 
     __slots__ = (
-        "__weakref__", "atime_ns", "base_len", "ctime_ns", "dropped", "forgotten", "gid", "home",
-        "ino", "layers", "lower", "marked", "mode", "mtime_ns", "nlink", "opens", "rdev", "size",
-        "target", "uid",
+        "__weakref__", "atime_ns", "base_len", "cached", "ctime_ns", "dropped", "forgotten", "gid",
+        "home", "ino", "layers", "lower", "marked", "mode", "mtime_ns", "nlink", "opens", "rdev",
+        "size", "target", "uid",
     )  # fmt: skip
 
     def __init__(self, ino: int, mode: int, uid: int, gid: int) -> None:
@@ -54,6 +55,7 @@ class Inode:
         self.home: tuple[int, bytes] | None = None
         self.marked = 0
         self.opens = 0
+        self.cached = False
         self.forgotten = False
         self.dropped = False
 

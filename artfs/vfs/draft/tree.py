@@ -31,6 +31,7 @@ from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.commit import CommitResult, Committer
 from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.datafiles import DataFiles
+from artfs.vfs.draft.direct import DirectWrites
 from artfs.vfs.draft.foreign import Stale
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate, Pause
@@ -97,6 +98,7 @@ class DraftTree:
         self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
         self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)
         self._handles = Handles()
+        self._direct = DirectWrites(forget_kernel)
         self._gate = Gate()
         self._committer = Committer(
             draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
@@ -197,7 +199,7 @@ class DraftTree:
         if flags & os.O_TRUNC:
             await self._empty(inode)
             if caller.uid != 0:
-                _drop_privileges(inode)
+                attrs.drop_privileges(inode)
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
             return await self._open_reference(inode, inode.lower, flags)
@@ -223,10 +225,13 @@ class DraftTree:
         except BaseException:
             self._handles.close_file(handle)
             raise
-        return self._attrs(inode), Opened(handle, True)
+        is_direct = self._direct.begin(handle, inode, flags, caller)
+        return self._attrs(inode), Opened(handle, True, direct_io=is_direct)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
-        return await self._contents.read(self._handles.file(handle), offset, size)
+        inode = self._handles.file(handle)
+        inode.cached = True  # at once: see `DirectWrites`
+        return await self._contents.read(inode, offset, size)
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         inode = self._handles.file(handle)
@@ -234,15 +239,18 @@ class DraftTree:
             raise FileTooLarge
         if not self._has_room():
             await self._take_room(len(data))
-        if self._contents.pace.is_inline(len(data)):
-            await self._write(inode, offset, data, inline=True)
-        else:
-            async with self._gate.passing():
-                await self._write(inode, offset, data, inline=False)
+        await self._direct.write(handle, inode, offset, data, self._write)
         await self._done()
         return len(data)
 
-    async def _write(self, inode: Inode, offset: int, data: bytes, *, inline: bool) -> None:
+    async def _write(self, inode: Inode, offset: int, data: bytes) -> None:
+        if self._contents.pace.is_inline(len(data)):
+            await self._put(inode, offset, data, inline=True)
+        else:
+            async with self._gate.passing():
+                await self._put(inode, offset, data, inline=False)
+
+    async def _put(self, inode: Inode, offset: int, data: bytes, *, inline: bool) -> None:
         if inode.marked != self._journal.epoch:
             await self._names.mark_inode(inode)
         await self._contents.write(inode, offset, data, inline=inline)
@@ -287,6 +295,7 @@ class DraftTree:
 
     async def release(self, handle: int) -> None:
         inode = self._handles.close_file(handle)
+        self._direct.end(handle)
         self._garbage.bury_if_free(inode)
         if self._garbage.wants_collecting():
             await self._pause.over()
@@ -470,15 +479,6 @@ class DraftTree:
             finally:
                 self._data.close_all()
                 await in_thread(self.draft.close)
-
-
-def _drop_privileges(inode: Inode) -> None:
-    """What Linux does to set-id bits when somebody but root truncates a file. Where a file is
-    written, truncated otherwise or given away, the kernel sends the mode that is left: it knows who
-    may keep them, and that what comes from a mapped file is no reason."""
-    inode.mode &= ~stat.S_ISUID
-    if inode.mode & stat.S_IXGRP:  # without it the bit means mandatory locking
-        inode.mode &= ~stat.S_ISGID
 
 
 def _is_sync(pid: int) -> bool:

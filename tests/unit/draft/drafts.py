@@ -151,7 +151,7 @@ class Fs:
     async def unanswered(self, path: bytes, offset: int, data: bytes) -> None:
         """Write as far as a daemon comes that is killed before the journal has it."""
         inode = await self.tree._inodes.get(await self.ino(path))
-        await self.tree._write(inode, offset, data, inline=True)
+        await self.tree._put(inode, offset, data, inline=True)
 
     async def read(self, path: bytes, offset: int = 0, size: int = 1 << 30) -> bytes:
         handle = await self.open(path, READ)
