@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -128,6 +129,71 @@ def test_writing_what_is_mapped_of_the_same_file(
         assert memory[PAGE : 2 * PAGE + 100] == expected
         file.seek(PAGE)
         assert file.read(PAGE + 100) == expected
+
+
+class Mixed:
+    """One file, written by the descriptor that made it, by another one and by a mapping, and what
+    it has to be."""
+
+    LIMIT = 300_000
+    ACTS = ("direct", "direct", "append", "paged", "store", "read", "load", "truncate", "map")
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.direct = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self.paged = os.open(path, os.O_RDWR)
+        self.expected = bytearray()
+        self.memory: mmap.mmap | None = None
+
+    def act(self) -> None:
+        act = self.rng.choice(self.ACTS)
+        at = len(self.expected) if act == "append" else self.rng.randrange(self.LIMIT)
+        size = min(self.rng.choice((1, 10, 100, PAGE, 5000, 70_000)), self.LIMIT - at)
+        if act in ("direct", "append", "paged"):
+            data = self.rng.randbytes(size)
+            assert os.pwrite(self.paged if act == "paged" else self.direct, data, at) == size
+            self.put(at, data)
+        elif act == "read":
+            assert os.pread(self.paged, size, at) == self.expected[at : at + size]
+        elif act == "truncate" and self.rng.random() < 0.2:
+            self.unmap()
+            os.ftruncate(self.rng.choice((self.direct, self.paged)), at)
+            del self.expected[at:]
+            self.put(at, b"")
+        elif act == "map":
+            self.unmap()
+            if self.expected:
+                self.memory = mmap.mmap(self.paged, len(self.expected))
+        elif self.memory is not None and at < len(self.memory):
+            size = min(size, len(self.memory) - at)
+            if act == "store":
+                data = self.rng.randbytes(size)
+                self.memory[at : at + size] = data
+                self.put(at, data)
+            assert self.memory[at : at + size] == self.expected[at : at + size]
+
+    def put(self, at: int, data: bytes) -> None:
+        self.expected.extend(bytes(max(0, at - len(self.expected))))
+        self.expected[at : at + len(data)] = data
+
+    def unmap(self) -> None:
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
+
+    def close(self) -> None:
+        self.unmap()
+        os.close(self.direct)
+        os.close(self.paged)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_ways_to_write_one_file(place: Path, seed: int) -> None:
+    with closing(Mixed(place / "file", seed)) as mixed:
+        for _ in range(500):
+            mixed.act()
+            assert os.fstat(mixed.paged).st_size == len(mixed.expected)
+        assert (place / "file").read_bytes() == mixed.expected
 
 
 @pytest.mark.parametrize("size", [0, 1, PAGE - 1, PAGE + 1, (1 << 20) + 5, (3 << 20) + 1])
