@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import pyfuse3
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileInfo,
@@ -49,6 +50,12 @@ class Operations(pyfuse3.Operations):
         self._listed: Generations[int, tuple[list[DirEntry], list[_Listed]]]
         self._listed = Generations(_LISTED, lambda known: len(known[0]))
         self.enable_writeback_cache = writeback_cache
+        #: Set once the kernel knows what it is to do: what a mount is told before that is lost.
+        self.connected = trio.Event()
+
+    def init(self) -> None:
+        # The answer is sent before any task runs.
+        self.connected.set()
 
     @handler
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:

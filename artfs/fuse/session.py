@@ -91,7 +91,7 @@ class Session:
             nursery.start_soon(answering.serve, listener, handlers)
             # Before anybody is told that we are ready: a signal would end us, and leave the mount.
             await nursery.start(self._watch_signals)
-            nursery.start_soon(run_blocking, set_read_ahead, self._mountpoint)
+            nursery.start_soon(self._read_further_ahead)
             if self._owner_fd is not None:
                 nursery.start_soon(self._watch_owner, self._owner_fd)
             # Long-lived objects need not be looked at by every collection; nor need what handlers
@@ -120,6 +120,10 @@ class Session:
             async for number in signals:
                 log.info("signal %s: unmounting", signal.Signals(number).name)
                 await self._stop()
+
+    async def _read_further_ahead(self) -> None:
+        await self._operations.connected.wait()  # no deadline: it ends with the session
+        await run_blocking(set_read_ahead, self._mountpoint)
 
     async def _watch_owner(self, fd: int) -> None:
         await trio.lowlevel.wait_readable(fd)

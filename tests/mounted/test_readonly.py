@@ -56,6 +56,13 @@ def errno_from(call: Callable[[], object]) -> int:
     return 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set it")
+def test_the_kernel_reads_further_ahead_than_by_itself(mount: Mount) -> None:
+    device = mount.path.stat().st_dev
+    path = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    wait_for(lambda: path.read_text() == "1024\n", what="1 MiB of reading ahead")
+
+
 def test_it_is_the_directory_that_was_put(source: Path, mount: Mount) -> None:
     subprocess.run(["diff", "-r", "--no-dereference", source, mount.path], check=True)
     for path in [source, *source.rglob("*")]:
