@@ -16,12 +16,13 @@ from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
 from artfs.aio.streams import Streams
 from artfs.aio.threads import Hints, arrived, retrying, run_blocking
+from artfs.aio.windows import FILE_MIN, READ_MIN, Windows
 from artfs.errors import ArtfsError, Damaged, ObjectNotFound
 from artfs.format import keys, walk
 from artfs.format.build import Steps
 from artfs.format.node import Node
 from artfs.repo.blobs import Blobs, neighbours
-from artfs.repo.reading import drive
+from artfs.repo.reading import chunks_at, drive
 from artfs.types import BlobRef, Entry
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class Fetcher:
         self._hints = Hints()
         self._ahead = ReadAhead(self._prefetch)
         self._streams = Streams(self._prefetch_file)
+        self._windows = Windows(self._load, patience)
         self._device = Device()
 
     async def drive(self, steps: Steps[T]) -> T:
@@ -261,6 +263,19 @@ class Fetcher:
     def walked(self, ref: BlobRef, *, whole_file: bool = False) -> None:
         """A chunk is about to be read: read ahead if this goes on along its pack."""
         self._ahead.walked(ref, whole_file=whole_file)
+
+    async def read_ahead(self, file: Entry, offset: int, size: int) -> bytes | memoryview | None:
+        """Bytes [offset, offset+size) of a large file if they have been read ahead, else None; then
+        they are to be read otherwise. Raises `Unreachable`."""
+        size = min(size, file.size - offset)
+        if size < READ_MIN or file.size < FILE_MIN or self._blobs.is_remote:
+            return None
+        return await self._windows.read(file, offset, size)
+
+    def _load(self, file: Entry, offset: int, size: int) -> memoryview:
+        """Runs in a thread. Raises as `Blobs.span`."""
+        start, data = chunks_at(file, self._blobs, offset, size)
+        return memoryview(data)[offset - start :][:size]
 
     def reading(self, file: Entry, offset: int, refs: Sequence[BlobRef]) -> None:
         """Chunks of a large file, from `offset` on, are about to be read: read ahead."""

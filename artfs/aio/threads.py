@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
@@ -151,3 +153,48 @@ class Hints:
             self._free.release()
             return False
         return True
+
+
+class Turns:
+    """Calls nobody waits for, in `threads` threads; as many as `most` wait for their turn."""
+
+    def __init__(self, threads: int, most: int) -> None:
+        self._threads = threads
+        self._most = most
+        self._running = 0
+        self._lock = threading.Lock()
+        self._calls: deque[tuple[float, Callable[[], object]]] = deque()
+
+    def give(self, fn: Callable[[*Args], None], *args: *Args) -> bool:
+        """Have `fn` called, in its turn; False if it will not be. What it raises is dropped."""
+        with self._lock:
+            if len(self._calls) >= self._most:
+                return False
+            self._calls.append((time.monotonic(), lambda: fn(*args)))
+            if self._running == self._threads:
+                return True
+            self._running += 1
+        try:
+            trio.lowlevel.start_thread_soon(self._work, lambda _: None)
+        except RuntimeError:  # see `run_blocking`
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    self._calls.clear()
+                    return False
+        return True
+
+    def are_late(self, seconds: float) -> bool:
+        """Whether the next call has waited longer for its turn."""
+        with self._lock:
+            return bool(self._calls) and time.monotonic() - self._calls[0][0] > seconds
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._running -= 1
+                    return
+                _, call = self._calls.popleft()
+            with contextlib.suppress(Exception):
+                call()

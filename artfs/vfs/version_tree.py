@@ -218,6 +218,9 @@ class VersionTree(ReadOnlyTree):
             raise
 
     async def _read_pieces(self, entry: Entry, offset: int, size: int) -> bytes | memoryview:
+        data: bytes | memoryview | None = await self._fetcher.read_ahead(entry, offset, size)
+        if data is not None:
+            return data
         pieces = await self._fetcher.drive(walk.chunks(entry, offset, size))
         if not pieces:
             return b""
