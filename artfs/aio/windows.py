@@ -95,7 +95,7 @@ class Windows:
         if reader.is_steady:
             self._advance(file, reader)
         windows = [w for w in reader.windows if w.start < stop and w.stop > offset]
-        if not windows or windows[0].start > offset or windows[-1].stop < stop:
+        if not _cover(windows, offset, stop):
             return None
         parts: list[memoryview] = []
         for window in windows:
@@ -163,7 +163,18 @@ class Windows:
             return
         window.has_begun = True
         try:
-            window.data = self._load(file, window.start, window.stop - window.start)
+            data = self._load(file, window.start, window.stop - window.start)
+            if len(data) == window.stop - window.start:  # a list of chunks may say less than the file
+                window.data = data
         finally:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(window.done.set)
+
+
+def _cover(windows: list[_Window], offset: int, stop: int) -> bool:
+    """Whether windows, in order, have all of [offset, stop): a reader may have skipped something."""
+    for window in windows:
+        if window.start > offset:
+            return False
+        offset = window.stop
+    return offset >= stop

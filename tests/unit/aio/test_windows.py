@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections.abc import Iterator
 
@@ -89,6 +90,34 @@ def test_reads_out_of_order_by_one_are_found(loads: Loads) -> None:
     trio.run(main)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_reads_that_leave_something_out_and_come_back(loads: Loads, seed: int) -> None:
+    """What lies between two windows, because it was skipped, is not taken for nothing."""
+    windows, rng, found = Windows(loads.load, 10.0), random.Random(seed), []
+
+    async def main() -> None:
+        at = 0
+        while at < SIZE - 4 * MIB:
+            size = rng.choice((32 << 10, 100_000, 256 << 10, MIB))
+            data = await read(windows, at, size)
+            assert data is None or data == CONTENT[at : at + size]
+            found.append(data is not None)
+            at = max(0, at + rng.choice((size, size, size, -size, MIB + 7, 3 * MIB // 2)))
+
+    trio.run(main)
+    assert any(found)
+
+
+def test_a_load_that_comes_to_less_is_no_content() -> None:
+    windows = Windows(lambda file, offset, size: CONTENT[offset : offset + size - 1], 10.0)
+
+    async def main() -> None:
+        for at in range(0, 8 * MIB, MIB // 2):
+            assert await read(windows, at, MIB // 2) is None
+
+    trio.run(main)
+
+
 def test_reads_here_and_there_load_nothing(loads: Loads) -> None:
     windows = Windows(loads.load, 10.0)
 
@@ -152,6 +181,7 @@ def test_what_hangs_for_one_file_delays_another_once(
                 for at in range(16):
                     assert await read(windows, at * MIB, MIB, OTHER) is None
             loads.gate.set()
+        monkeypatch.setattr("artfs.aio.windows._LATE", 10.0)  # threads may be slow to begin
         for at in range(16, 32):
             data = await read(windows, at * MIB, MIB, OTHER)
         assert data == CONTENT[31 * MIB : 32 * MIB]
