@@ -164,7 +164,7 @@ class Windows:
         window.has_begun = True
         try:
             data = self._load(file, window.start, window.stop - window.start)
-            if len(data) == window.stop - window.start:  # a list of chunks may say less than the file
+            if len(data) == window.stop - window.start:  # a list of chunks may come to less
                 window.data = data
         finally:
             with contextlib.suppress(trio.RunFinishedError):
@@ -172,7 +172,7 @@ class Windows:
 
 
 def _cover(windows: list[_Window], offset: int, stop: int) -> bool:
-    """Whether windows, in order, have all of [offset, stop): a reader may have skipped something."""
+    """Whether windows, in order, have all of [offset, stop): readers may have skipped something."""
     for window in windows:
         if window.start > offset:
             return False
