@@ -128,9 +128,12 @@ def test_writers_that_meet_a_full_disk(
     at = tmp_path / "mnt"
     with mounted("draft", "data", at=at, env=env, expect_errors=True) as mount:
         (at / "filler").write_bytes(bytes(8 * MIB))
-        with filled(small, left=3 * MIB), writing(at, 1, tmp_path / "notes") as writers:
-            wait_until_written(at, writers)
-            wait_for(functools.partial(all_ended, writers, small), 60, what="end of the writers")
+        with writing(at, 1, tmp_path / "notes") as writers:
+            wait_until_written(at, writers)  # before: one may find no room for its first step
+            with filled(small, left=3 * MIB):
+                wait_for(
+                    functools.partial(all_ended, writers, small), 60, what="end of the writers"
+                )
             for writer in writers:
                 assert "No space left on device" in writer.stop()
                 done, found = len(writer.ledger.done), held(at / writer.name)
