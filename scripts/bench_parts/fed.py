@@ -15,7 +15,6 @@ from __future__ import annotations
 import bisect
 import errno
 import functools
-import gc
 import os
 import queue
 import stat
@@ -27,9 +26,8 @@ from typing import TYPE_CHECKING, cast
 import pyfuse3
 import trio
 
-from artfs.fuse import pump
 from artfs.fuse.errno import reading_handler
-from bench_parts import data, s3_client
+from bench_parts import data, null, s3_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -187,13 +185,7 @@ def main() -> None:
     client = s3_client.connect(os.environ, threads)
     jobs = s3_client.jobs(client, prefix, data.BIG_BYTES, part)
     fed = Fed(Feed(client, jobs, part, threads))
-    gc.freeze()
-    pump.install(lambda: None, read_only=True)
-    pyfuse3.init(fed, mountpoint, {*pyfuse3.default_options, "fsname=fed", "default_permissions"})
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
+    null.serve(fed, mountpoint, "fed", read_only=True)
 
 
 if __name__ == "__main__":

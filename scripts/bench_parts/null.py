@@ -129,6 +129,18 @@ class Null(pyfuse3.Operations):
         return
 
 
+def serve(operations: pyfuse3.Operations, mountpoint: str, name: str, *, read_only: bool) -> None:
+    """Mount them, with artfs's event loop, and return when they are unmounted."""
+    gc.freeze()
+    pump.install(lambda: None, read_only=read_only)
+    options = {*pyfuse3.default_options, f"fsname={name}", "default_permissions"}
+    pyfuse3.init(operations, mountpoint, options)
+    try:
+        trio.run(pyfuse3.main)
+    finally:
+        pyfuse3.close()
+
+
 def main() -> None:
     if os.fork():
         return
@@ -136,15 +148,8 @@ def main() -> None:
     null = Null()
     if len(sys.argv) > 2:
         null.show(os.fsencode(sys.argv[2]))
-    gc.freeze()
     keep_freed_memory()
-    pump.install(lambda: None, read_only=False)
-    options = {*pyfuse3.default_options, "fsname=null", "default_permissions"}
-    pyfuse3.init(null, sys.argv[1], options)
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
+    serve(null, sys.argv[1], "null", read_only=False)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,17 @@ def test_what_was_not_synced(machine: Machine) -> None:
     assert found[1:2] in (b"a", b"x", b"\0")
 
 
+def check_both_after_reset(machine: Machine, fd: int, new: int) -> None:
+    """What was written to `a` at 100,000, and to `new`, by these descriptors."""
+    at = machine.mount.path
+    reset(machine)
+    assert (at / "a").read_bytes() == b"base" + bytes(99_996) + b"durable"
+    assert (at / "new").read_bytes() == OLD
+    for each in (fd, new):
+        with fails(errno.ENOTCONN):
+            os.close(each)
+
+
 def test_rwf_dsync(machine: Machine) -> None:
     """With RWF_SYNC or RWF_DSYNC of pwritev2(2) it is, too, but for a descriptor that made the file
     with O_WRONLY: that needs fsync(2)."""
@@ -146,12 +157,7 @@ def test_rwf_dsync(machine: Machine) -> None:
     new = os.open(at / "new", os.O_WRONLY | os.O_CREAT)
     os.pwritev(new, [OLD], 0, os.RWF_SYNC)
     os.fsync(new)
-    reset(machine)
-    assert (at / "a").read_bytes() == b"base" + bytes(99_996) + b"durable"
-    assert (at / "new").read_bytes() == OLD
-    for each in (fd, new):
-        with fails(errno.ENOTCONN):
-            os.close(each)
+    check_both_after_reset(machine, fd, new)
 
 
 def test_o_sync(machine: Machine) -> None:
@@ -161,9 +167,4 @@ def test_o_sync(machine: Machine) -> None:
     os.pwrite(fd, b"durable", 100_000)
     new = os.open(at / "new", os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
     os.write(new, OLD)
-    reset(machine)
-    assert (at / "a").read_bytes() == b"base" + bytes(99_996) + b"durable"
-    assert (at / "new").read_bytes() == OLD
-    for each in (fd, new):
-        with fails(errno.ENOTCONN):
-            os.close(each)
+    check_both_after_reset(machine, fd, new)
