@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,24 +48,25 @@ def _there(writer: int) -> set[int]:
 
 def gather(writers: int, commits: int, kills: int, seed: int = 0, patience: float = 600) -> None:
     """Let them all write, and kill some now and then. AssertionError if one fails, or is late."""
-    chance = random.Random(seed)
-    crowd = [_start(writer, commits) for writer in range(writers)]
-    deadline = time.monotonic() + patience
-    try:
-        while any(process.poll() is None for process in crowd):
-            assert time.monotonic() < deadline, "the writers have not finished in time"
-            time.sleep(chance.uniform(0.2, 1.0))
-            writer = chance.randrange(writers)
-            if kills and crowd[writer].poll() is None:
-                kills -= 1
-                _end(crowd[writer])
-                crowd[writer] = _start(writer, commits)
-        for process in crowd:
-            assert process.stderr is not None
-            assert process.returncode == 0, process.stderr.read()
-    finally:
-        for process in crowd:
-            _end(process)
+    with tempfile.TemporaryDirectory() as temporary:  # where those that are killed leave files
+        chance = random.Random(seed)
+        crowd = [_start(writer, commits, temporary) for writer in range(writers)]
+        deadline = time.monotonic() + patience
+        try:
+            while any(process.poll() is None for process in crowd):
+                assert time.monotonic() < deadline, "the writers have not finished in time"
+                time.sleep(chance.uniform(0.2, 1.0))
+                writer = chance.randrange(writers)
+                if kills and crowd[writer].poll() is None:
+                    kills -= 1
+                    _end(crowd[writer])
+                    crowd[writer] = _start(writer, commits, temporary)
+            for process in crowd:
+                assert process.stderr is not None
+                assert process.returncode == 0, process.stderr.read()
+        finally:
+            for process in crowd:
+                _end(process)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -74,10 +76,10 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.stderr.close()
 
 
-def _start(writer: int, commits: int) -> subprocess.Popen[str]:
+def _start(writer: int, commits: int, temporary: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.crowd", str(writer), str(commits)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": temporary}, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
