@@ -90,17 +90,18 @@ def commit_wish(repository: Repository, writer: PackWriter, wish: Wish) -> Commi
 
 def _follow(repository: Repository, writer: PackWriter, wish: Wish, base: Base) -> Committed:
     root, below, at = wish.root, base.root, base.number
+    newest = at
     while True:
         try:
-            return _commit(repository, writer, wish, root, at, None)
+            return _commit(repository, writer, wish, root, newest, at)
         except Conflict:
-            newest = _latest(repository, wish.key)
-            if newest == at:
+            before, newest = newest, _latest(repository, wish.key)
+            if newest == before:
                 raise  # about something else
+        if newest < at:
+            continue  # it was deleted, and nobody has made another: nothing to be put on
         writer.settle()  # what was built is to be read
-        theirs = empty_directory()
-        if newest >= 0:
-            theirs = repository.catalog.version(wish.key, newest).root.entry()
+        theirs = repository.catalog.version_ever(wish.key, newest).root.entry()
         merged = merge(below, root, theirs, writer, repository.blobs)
         if merged.conflicts:
             error = CommitConflict(f"artifact '{wish.key}'", merged.conflicts)

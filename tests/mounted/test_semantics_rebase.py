@@ -99,6 +99,22 @@ def test_with_sync_of_the_root(pair: tuple[Mount, Mount]) -> None:
     assert tree(two.path) == {**before, "b": "changed by two\n", "new": "new\n"}
 
 
+def test_a_deleted_base(pair: tuple[Mount, Mount], tmp_path: Path) -> None:
+    """If the base was deleted and nobody has made a version since, there is nothing to put the
+    draft on: the next version has what the draft shows, also of the base."""
+    one, two = pair
+    (one.path / "new").write_text("new\n")
+    assert run(one, "sync").stdout == "data:v1\n"
+    here("rm", "data:v1")
+    (one.path / "newer").write_text("newer\n")
+    shown = tree(one.path)
+    done = run(one, "umount", "--on-conflict", "fail")
+    assert (done.stdout, done.stderr) == ("data:v2\n", "")
+    here("get", "data", tmp_path / "out")
+    assert tree(tmp_path / "out") == shown
+    assert run(two, "umount").stdout == "data:v0 (unchanged)\n"
+
+
 def test_paths_are_compared(pair: tuple[Mount, Mount]) -> None:
     """Paths are compared: what only one side changed is as that side has it, and removing a
     directory is removing what is in it."""

@@ -56,13 +56,20 @@ class Rebasing:
         self._root = mine
         self._at = draft.record.base
         # Not from the journal: after a kill it may stand half on a later version already.
-        base = self._version(self._at)
+        base = self._base_ever()
         self._below = base.root.entry() if base is not None else snapshot.base()
         self._metadata = {} if base is None or draft.record.is_new else self._metadata_of(base)
 
+    def _base_ever(self) -> VersionRecord | None:
+        """The draft's base, also if it was deleted."""
+        try:
+            return self._catalog.version_ever(self._key, self._at) if self._at >= 0 else None
+        except NotFound:
+            return None
+
     def _version(self, number: int) -> VersionRecord | None:
         try:
-            return self._catalog.version(self._key, number) if number >= 0 else None
+            return self._catalog.version(self._key, number)
         except NotFound:
             return None
 
@@ -85,20 +92,24 @@ class Rebasing:
         done = self._put(description)
         if own and not done.changed:
             done = msgspec.structs.replace(done, changed=done.version == own[-1].version)
-        moves = done.changed or bool(own) or self._onto is not None
+        moves = done.version != self._draft.record.base
         if moves:
             self._writer.finish()  # if it was not: the draft is to stand on what was stored now
         return Rebased(done, self._root, self._onto, moves)
 
     def _put(self, description: str) -> Committed:
+        newest = self._at
         while True:
             try:
-                return self._record(description)
+                return self._record(description, newest)
             except Conflict:
-                newest = self._newest()
-                if newest == self._at:
+                before, newest = newest, self._newest()
+                if newest == before:
                     raise  # about something else
-            self._follow(newest)
+            # Below it where that was deleted, and nobody has made another: there is no work of
+            # others to be put on, and what the draft shows of it stays.
+            if newest > self._at:
+                self._follow(newest)
 
     def _own_versions(self) -> list[VersionRecord]:
         """The draft's versions that it does not stand on yet; a commit id is used for one only."""
@@ -134,13 +145,12 @@ class Rebasing:
                 else f"exists already, up to v{newest}",
                 "the draft is kept; commit with --on-conflict=rebase, or ours",
             )  # fmt: skip
-        if newest >= 0:
-            self._put_on(newest)
+        self._put_on(newest)
         self._at = newest
 
     def _put_on(self, number: int) -> None:
         """Merge what others made of `_below` up to a version into the tree."""
-        version = self._catalog.version(self._key, number)
+        version = self._catalog.version_ever(self._key, number)
         theirs = version.root.entry()
         self._writer.settle()  # what was built is to be read
         merged = merge(
@@ -155,10 +165,10 @@ class Rebasing:
         if paths and self._policy != OURS:
             raise CommitConflict(f"artifact '{self._key}'", paths)
 
-    def _record(self, description: str) -> Committed:
+    def _record(self, description: str, newest: int) -> Committed:
         record = self._draft.record
         return commit_version(
             self._draft.repository, self._key, self._root, self._writer,
-            commit_id=record.commit, base=self._at, type=record.type, description=description,
-            metadata=self._metadata, run=record.run,
+            commit_id=record.commit, base=newest, parent=self._at, type=record.type,
+            description=description, metadata=self._metadata, run=record.run,
         )  # fmt: skip

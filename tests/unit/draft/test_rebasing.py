@@ -508,6 +508,66 @@ def test_the_base_was_deleted(tmp_path: Path, repository: Repository, base: Vers
     trio.run(check)
 
 
+@pytest.mark.parametrize("policy", ["rebase", "fail"])
+@pytest.mark.parametrize("others", [1, 0])
+def test_the_base_was_deleted_and_nobody_has_made_another(
+    tmp_path: Path, repository: Repository, base: VersionRecord, policy: str, others: int
+) -> None:
+    """What the draft shows of it is in the next version; there is nothing to be put on."""
+
+    async def check() -> None:
+        second = make_version(repository, {**BASE, b"second": Node("f", b"2")}, base=0)
+        async with drafted(tmp_path, repository, second) as fs:
+            shown = {**await fs.walk(), b"mine": Node("f", b"1")}
+            await fs.put(b"mine", b"1")
+            for number in range(others, 2):
+                repository.catalog.mark_deleted(KEY, number)
+            result = await fs.tree.commit(on_conflict=policy)
+            assert (result.version, result.onto) == (2, None)
+            assert repository.catalog.version(KEY, 2).base == 1
+            assert await shows_newest(fs, repository) == shown
+            assert (await fs.tree.status()).changes == []
+
+    trio.run(check)
+
+
+def test_the_base_was_deleted_and_the_draft_became_what_was_before_it(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    async def check() -> None:
+        second = make_version(repository, {**BASE, b"second": Node("f", b"2")}, base=0)
+        async with drafted(tmp_path, repository, second) as fs:
+            await fs.unlink(b"second")
+            repository.catalog.mark_deleted(KEY, 1)
+            result = await fs.tree.commit()
+            assert (result.version, result.changed) == (0, False)
+            assert (await fs.tree.status()).changes == []
+            assert await shows_newest(fs, repository) == BASE
+
+    trio.run(check)
+
+
+@pytest.mark.expect_errors
+def test_the_base_was_deleted_before_a_commit_whose_answer_was_lost(
+    tmp_path: Path, repository: Repository, base: VersionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        second = make_version(repository, {**BASE, b"second": Node("f", b"2")}, base=0)
+        async with drafted(tmp_path, repository, second) as fs:
+            await fs.put(b"mine", b"1")
+            repository.catalog.mark_deleted(KEY, 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(rebasing, "commit_version", lose)
+                with pytest.raises(Unreachable):
+                    await fs.tree.commit()
+            await fs.put(b"more", b"2")
+            result = await fs.tree.commit()
+            assert result.version == 3
+            assert (await shows_newest(fs, repository)).keys() >= {b"mine", b"more", b"second"}
+
+    trio.run(check)
+
+
 SIDE = st.integers(0, 1)
 NAMES = st.sampled_from([b"1", b"2", b"d/1", b"d/2", b"d/e/1", b"d"])
 STEPS = st.lists(

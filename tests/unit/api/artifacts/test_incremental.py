@@ -235,3 +235,20 @@ def test_a_directory_left_empty_stays_and_is_downloaded(tmp_path: Path) -> None:
     draft.save()
     assert stored("data") == {"d": None, "b": b"b"}
     assert list(Path(draft.download(tmp_path / "out"), "d").iterdir()) == []
+
+
+@pytest.mark.parametrize("others", [1, 0])
+def test_the_base_was_deleted_and_nobody_has_made_another(
+    repository: Repository, others: int
+) -> None:
+    """Whoever deletes it deletes nothing of what is being made from it."""
+    saved(a="first")
+    draft = saved(a="first", b="second").new_draft()
+    draft.add_file("model.h5", "c")
+    key = find_place().key("data")
+    for number in range(others, 2):
+        repository.catalog.mark_deleted(key, number)
+    draft.save()
+    assert draft.version == "v2"
+    assert stored("data") == {"a": b"first", "b": b"second", "c": b"\x89HDF"}
+    assert repository.catalog.version(key, 2).base == 1
