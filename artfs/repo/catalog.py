@@ -17,10 +17,10 @@ from artfs.errors import (
     Damaged,
     InvalidValue,
     NotFound,
-    ObjectNotFound,
 )
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
+from artfs.repo import records
 from artfs.repo.labels import LabelBook, now
 from artfs.repo.newest import Newest
 from artfs.store.base import Store
@@ -230,7 +230,7 @@ class Catalog:
         self.version(key, number)
         name = keys.alias(key, alias)
         data = record.encode(AliasRecord(number))
-        for _ in range(100):
+        for _ in range(records.TRIES):
             current, revision = self._alias(key, alias)
             if expect is not None and current != expect:
                 at = "unset" if current is None else f"at v{current}"
@@ -268,12 +268,8 @@ class Catalog:
                     self.delete_alias(key, alias, number)
 
     def _alias(self, key: ArtifactKey, alias: str) -> tuple[int | None, str | None]:
-        name = keys.alias(key, alias)
-        try:
-            data, revision = self._store.read_record(name)
-        except ObjectNotFound:
-            return None, None
-        return record.decode(data, AliasRecord, name).version, revision
+        there, revision = records.read(self._store, keys.alias(key, alias), AliasRecord)
+        return None if there is None else there.version, revision
 
     def resolve(self, ref: Ref) -> VersionRecord:
         """The version that a ref names now. Raises `NotFound`."""

@@ -14,10 +14,11 @@ from itertools import groupby
 
 import msgspec
 
-from artfs.errors import Conflict, InvalidValue, ObjectNotFound
+from artfs.errors import Conflict, InvalidValue
 from artfs.format import keys, record, walk
 from artfs.format.record import FinishRecord, PartRecord, RootRecord, VersionRecord
 from artfs.format.runs import Output, RunArtifacts
+from artfs.repo import records
 from artfs.repo.blobs import Blobs
 from artfs.repo.compare import content_of
 from artfs.repo.editing import empty_directory
@@ -86,7 +87,7 @@ class Distributed:
         writer.finish()
         self._catalog.create_artifact(self._key, part.type)
         name = keys.part(self._id, self._key, run)
-        for _ in range(100):
+        for _ in range(records.TRIES):
             old, revision = self._read_part(name)
             new = part if old is None else self._laid_over(old, part, writer)
             try:
@@ -258,27 +259,19 @@ class Distributed:
         return f"distributed version '{self._id}' of artifact '{self._key}'"
 
     def _read_part(self, name: str) -> tuple[PartRecord | None, str | None]:
-        try:
-            data, revision = self._repository.store.read_record(name)
-        except ObjectNotFound:
-            return None, None
-        return record.decode(data, PartRecord, name), revision
+        return records.read(self._repository.store, name, PartRecord)
 
     def _read_finish(self) -> tuple[FinishRecord | None, str | None]:
-        try:
-            data, revision = self._repository.store.read_record(self._finish)
-        except ObjectNotFound:
-            return None, None
-        return record.decode(data, FinishRecord, self._finish), revision
+        return records.read(self._repository.store, self._finish, FinishRecord)
 
 
 def part_roots(repository: Repository) -> Iterator[Entry]:
     """The trees of all parts of versions that are not finished."""
     for info in repository.store.list(keys.PARTS):
         if "/writers/" in info.key:
-            with contextlib.suppress(ObjectNotFound):  # removed this moment
-                data, _ = repository.store.read_record(info.key)
-                yield record.decode(data, PartRecord, info.key).root.entry()
+            part, _ = records.read(repository.store, info.key, PartRecord)
+            if part is not None:  # else it was removed this moment
+                yield part.root.entry()
 
 
 def _at(root: Entry, path: bytes, blobs: Blobs) -> tuple[int, bytes, bool] | None:

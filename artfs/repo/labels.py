@@ -14,6 +14,7 @@ import msgspec
 from artfs.errors import Conflict, Damaged, InvalidValue, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import LabelsRecord, VersionRecord
+from artfs.repo import records
 from artfs.store.base import Store
 from artfs.types import ArtifactKey
 
@@ -76,7 +77,7 @@ class LabelBook:
         """Replace the labels of a version by what `change` makes of those that it has; it may be
         called more than once. Raises what `change` raises; `InvalidValue`, `Conflict`."""
         key, version = self._labelled(key, version)
-        for _ in range(100):
+        for _ in range(records.TRIES):
             there, revision = self._read(key, version.version)
             old = _together(version, there)
             new = change(old)
@@ -109,12 +110,8 @@ class LabelBook:
         return version.source.key, record.decode(data, VersionRecord, name)
 
     def _read(self, key: ArtifactKey, number: int) -> tuple[LabelsRecord, str | None]:
-        name = keys.labels(key, number)
-        try:
-            data, revision = self._store.read_record(name)
-        except ObjectNotFound:
-            return LabelsRecord(), None
-        return record.decode(data, LabelsRecord, name), revision
+        there, revision = records.read(self._store, keys.labels(key, number), LabelsRecord)
+        return LabelsRecord() if there is None else there, revision
 
 
 def _together(version: VersionRecord, changed: LabelsRecord) -> Labels:

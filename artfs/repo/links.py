@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from artfs.errors import AlreadyExists, Conflict, InvalidValue, NotFound, ObjectNotFound
+from artfs.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from artfs.format import keys, record
 from artfs.format.record import LinkRecord, SourceRecord, VersionRecord
+from artfs.repo import records
 from artfs.repo.labels import now
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, check_alias
@@ -103,11 +104,7 @@ def links(
 
 
 def _read(repository: Repository, name: str) -> tuple[LinkRecord | None, str | None]:
-    try:
-        data, revision = repository.store.read_record(name)
-    except ObjectNotFound:
-        return None, None
-    return record.decode(data, LinkRecord, name), revision
+    return records.read(repository.store, name, LinkRecord)
 
 
 def _made(repository: Repository, portfolio: ArtifactKey, begun: LinkRecord) -> int | None:
@@ -140,7 +137,7 @@ class _Making:
 
     def number(self) -> int:
         """The number of the link, which is there then."""
-        for _ in range(100):
+        for _ in range(records.TRIES):
             begun, revision = _read(self._repository, self._name)
             number = None if begun is None else self._standing(begun)
             if begun is None or (number is not None and self._is_gone(number)):

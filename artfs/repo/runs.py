@@ -10,17 +10,16 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from artfs.errors import AlreadyExists, Conflict, NotFound, ObjectNotFound
+from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format import keys, record
 from artfs.format.runs import RunArtifacts, RunRecord, UseRecord, summed
+from artfs.repo import records
 from artfs.repo.labels import now
 from artfs.repo.process import is_gone
 from artfs.store.base import Store
 from artfs.types import ArtifactKey, RunKey
 
 RUNNING, FINISHED, FAILED, CRASHED = "running", "finished", "failed", "crashed"
-#: Tries to change a record that others change too.
-_TRIES = 100
 
 
 class Runs:
@@ -34,7 +33,7 @@ class Runs:
 
         Raises `Unreachable`, `OSError`.
         """
-        for _ in range(_TRIES):
+        for _ in range(records.TRIES):
             there, revision = self._read(key)
             if there is not None:
                 going_on = msgspec.structs.replace(there, process=new.process, ended="", exit=None)
@@ -46,7 +45,7 @@ class Runs:
 
     def end(self, key: RunKey, exit: int | None) -> None:  # noqa: A002  # the word of the format
         """Record that a run has ended. Raises `NotFound`, `Unreachable`, `OSError`."""
-        for _ in range(_TRIES):
+        for _ in range(records.TRIES):
             there, revision = self._read(key)
             if there is None:
                 raise _no_run(key)
@@ -56,12 +55,7 @@ class Runs:
         raise _contended(key)
 
     def _read(self, key: RunKey) -> tuple[RunRecord | None, str | None]:
-        name = keys.run_record(key)
-        try:
-            data, revision = self._store.read_record(name)
-        except ObjectNotFound:
-            return None, None
-        return record.decode(data, RunRecord, name), revision
+        return records.read(self._store, keys.run_record(key), RunRecord)
 
     def _changed(self, key: RunKey, new: RunRecord, revision: str | None) -> bool:
         try:
