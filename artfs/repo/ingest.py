@@ -68,6 +68,8 @@ class Ingest:
 
     `exclude`: glob patterns, matched against names and against paths below the argument.
     `forbidden`: a directory that must not be stored (the store itself).
+    `follows_out`: of links that lead out of a directory, so that they would lead nowhere from where
+    a version is written to, what they lead to is stored. Others, and broken ones, stay links.
     """
 
     def __init__(
@@ -76,8 +78,13 @@ class Ingest:
         exclude: Sequence[str] = (),
         forbidden: str | None = None,
         progress: Progress | None = None,
+        *,
+        follows_out: bool = False,
     ) -> None:
         self._writer = writer
+        self._follows_out = follows_out
+        #: The directory that is being stored, without links in its path.
+        self._top = b""
         self._exclude = [os.fsencode(pattern) for pattern in exclude]
         self._forbidden = forbidden and os.path.realpath(forbidden)
         self._progress = progress or (lambda _bytes, _files: None)
@@ -126,6 +133,7 @@ class Ingest:
     def _directory(self, path: bytes) -> _Frame:
         if self._forbidden and self._inside(path):
             raise InvalidValue(os.fsdecode(path), "contains the store, or is in it")
+        self._top = os.path.realpath(path)
         stack: list[_Frame] = []
         with ThreadPoolExecutor(2, thread_name_prefix="artfs-read") as readers:
             pending: deque[_Event] = deque()
@@ -147,32 +155,54 @@ class Ingest:
         return os.path.commonpath([real, self._forbidden]) in (real, self._forbidden)
 
     def _walk(
-        self, path: bytes, name: bytes, below: bytes, readers: ThreadPoolExecutor
-    ) -> Iterator[_Event]:
-        """A frame, the batches of its files, its sub-directories, and None at its end."""
-        frame = _Frame(name, _examined(path, os.stat if not below else os.lstat), [])
+        self, path: bytes, name: bytes, below: bytes, readers: ThreadPoolExecutor,
+        way: tuple[bytes, ...] = (),
+    ) -> Iterator[_Event]:  # fmt: skip
+        """A frame, the batches of its files, its sub-directories, and None at its end. `way`: the
+        directories that links have led to on the way."""
+        frame = _Frame(name, _examined(path, os.stat if way or not below else os.lstat), [])
         yield frame
         files: list[tuple[bytes, bytes]] = []
-        directories: list[bytes] = []
+        directories: list[tuple[bytes, tuple[bytes, ...]]] = []
         for entry in _listing(path):
             inner = below + entry.name
             if self._exclude and self._excluded(entry.name, inner):
                 continue
-            if entry.is_symlink():
+            followed = self._followed(entry.path, below, way) if entry.is_symlink() else b""
+            if entry.is_symlink() and not followed:
                 frame.entries.append(
                     _link(entry.path, entry.name, entry.stat(follow_symlinks=False))
                 )
-            elif entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_dir():
+                directories.append((entry.name, (*way, followed) if followed else way))
+            elif entry.is_file():
                 files.append((entry.path, entry.name))
             else:
-                raise _special(entry.path, entry.stat(follow_symlinks=False).st_mode)
+                raise _special(entry.path, entry.stat().st_mode)
         for i in range(0, len(files), _BATCH_FILES):
             yield readers.submit(_load_batch, files[i : i + _BATCH_FILES])
-        for child in directories:
-            yield from self._walk(path + b"/" + child, child, below + child + b"/", readers)
+        for child, on in directories:
+            yield from self._walk(path + b"/" + child, child, below + child + b"/", readers, on)
         yield None
+
+    def _followed(self, link: bytes, below: bytes, way: tuple[bytes, ...]) -> bytes:
+        """What a link leads to that is to be stored in its place; empty if the link itself is.
+
+        That is where it leads to nothing, or to what it is in itself, which has no end.
+        """
+        real = os.path.realpath(link)
+        if not self._follows_out or not os.path.exists(real):
+            return b""
+        # Where it leads in a copy of the directory: not out of it.
+        names = os.path.normpath(os.path.join(below, os.readlink(link))).split(b"/")
+        if names[0] not in (b"", b"..") and _within(real, self._top):
+            return b""
+        here = os.path.realpath(os.path.dirname(link))
+        if any(_within(directory, real) for directory in (here, self._top, *way)):
+            return b""
+        if self._forbidden and os.path.isdir(real) and self._inside(real):
+            raise InvalidValue(os.fsdecode(link), "leads to the store, or to what contains it")
+        return real
 
     def _excluded(self, name: bytes, path: bytes) -> bool:
         return any(
@@ -322,6 +352,10 @@ def _link(path: bytes, name: bytes, info: os.stat_result) -> Entry:
 
 def _same(before: os.stat_result, after: os.stat_result) -> bool:
     return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+def _within(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(os.path.join(directory, b""))
 
 
 def _shown(path: bytes) -> str:
