@@ -15,7 +15,10 @@ from artfs.errors import (
     ArtfsError,
     ArtifactFinalizedError,
     ArtifactNotLoggedError,
+    CommError,
+    Error,
     UnreadableReference,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ __all__ = [
     "Bokeh",
     "BoundingBoxes2D",
     "Classes",
+    "CommError",
+    "Error",
     "Html",
     "Image",
     "ImageMask",
@@ -68,6 +73,7 @@ __all__ = [
     "Settings",
     "Table",
     "UnreadableReference",
+    "UsageError",
     "Video",
     "data_types",
     "finish",

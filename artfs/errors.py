@@ -25,8 +25,21 @@ class InvalidValue(ArtfsError, ValueError):
     """A name, ref, alias, URL or option that can never be right, whatever the store holds."""
 
 
-class NotFound(ArtfsError):
+class CommError(ArtfsError):
+    """What a store does not give: it is not there, or not reached. W&B's word, which programs that
+    were written for it catch."""
+
+
+class NotFound(CommError):
     """An artifact, version, alias, path, draft or store that is not there."""
+
+
+class NotThere(NotFound, ValueError):
+    """A version or a local file that a program names and that is not there."""
+
+
+class NoSuchEntry(NotFound, KeyError):
+    """A path that an artifact does not have."""
 
 
 class ObjectNotFound(NotFound):
@@ -43,6 +56,10 @@ class AlreadyExists(ArtfsError):
 
 class Conflict(ArtfsError):
     """Somebody else changed what this operation was based on."""
+
+
+class WrongType(Conflict, ValueError):
+    """An artifact that has another type: one name has one type."""
 
 
 class CommitConflict(Conflict):
@@ -76,7 +93,7 @@ class UnsupportedFormat(ArtfsError):
     """A store written in a format that this program does not know."""
 
 
-class Unreachable(ArtfsError):
+class Unreachable(CommError):
     """The store does not answer, or refuses us."""
 
 
@@ -106,13 +123,21 @@ class MountFailed(ArtfsError):
     """The kernel or fusermount3 refused the mount, or the daemon ended before it answered."""
 
 
-class ArtifactFinalizedError(ArtfsError):
+# As in W&B these two are of AttributeError, so that getattr(artifact, "version", None) works.
+
+
+class ArtifactFinalizedError(ArtfsError, AttributeError):
     """A change to an artifact that takes no more: it was finalized, or is logged."""
 
 
-class ArtifactNotLoggedError(ArtfsError):
+class ArtifactNotLoggedError(ArtfsError, AttributeError):
     """Asked of an artifact for what only a version in the store has."""
 
 
 class VerificationFailed(ArtfsError, ValueError):
     """A directory that does not hold what the version does."""
+
+
+#: What programs that were written for W&B call these.
+Error = ArtfsError
+UsageError = InvalidValue

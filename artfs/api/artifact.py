@@ -15,21 +15,20 @@ from artfs.api import paths
 from artfs.api.committing import Base, How, Wish, commit_wish
 from artfs.api.content import Content
 from artfs.api.current import current, current_place
+from artfs.api.fetched import Fetched
 from artfs.api.labels import check_tags
 from artfs.api.links import Linkable
 from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
 from artfs.api.place import Place, find_place
-from artfs.api.referring import Referring, dependencies
+from artfs.api.referring import Referring
 from artfs.api.runsettings import Settings
 from artfs.api.traced import Traced
 from artfs.api.underway import Logging
 from artfs.api.valued import Valued
 from artfs.api.version import Version, check_aliases
-from artfs.errors import ArtifactFinalizedError, Conflict, InvalidValue, NotFound
+from artfs.errors import ArtifactFinalizedError, Conflict, InvalidValue, NotThere, WrongType
 from artfs.format import walk
 from artfs.repo.editing import empty_directory
-from artfs.repo.export import Export
-from artfs.repo.matching import prune, verify
 from artfs.repo.reading import drive
 from artfs.repo.recording import Recorder
 from artfs.repo.worker import Worker
@@ -39,7 +38,7 @@ from artfs.types import ArtifactKey, Entry
 EMPTY = empty_directory()
 
 
-class Artifact(Linkable, Referring, Traced, Valued):
+class Artifact(Fetched, Linkable, Referring, Traced, Valued):
     """A named and typed set of files.
 
     One that was made with `Artifact(...)` is filled and then logged, by `run.log_artifact` or
@@ -49,7 +48,8 @@ class Artifact(Linkable, Referring, Traced, Valued):
     A file counts as it is when it is added: it is read and stored then, so it may change or go
     afterwards, and logging only records what is there. Adding goes to the store of the run that is
     going on, else to the one of the environment; it is the one the artifact must be logged in.
-    A file that is added under the path of another takes its place. Thread-safe.
+    A file under a path that another was added as is refused, unless it is equal or is to overwrite
+    it; in the place of one that was there when a draft was begun it may be added. Thread-safe.
 
     `name`, `type`: letters, digits, `_`, `-`, `.`. `metadata`: at most 100 keys, JSON.
     `incremental`: begin with the files of the newest version, if there is one, which are not read;
@@ -85,6 +85,11 @@ class Artifact(Linkable, Referring, Traced, Valued):
         self._become(version)
         return self
 
+    @property
+    def incremental(self) -> bool:
+        """Whether it was begun with the files of the newest version."""
+        return self._incremental
+
     # Filling -------------------------------------------------------------------------------
 
     def add_file(
@@ -92,16 +97,25 @@ class Artifact(Linkable, Referring, Traced, Valued):
         local_path: str | os.PathLike[str],
         name: str | os.PathLike[str] | None = None,
         is_tmp: bool | None = False,
+        skip_cache: bool | None = False,
+        policy: str | None = "mutable",
+        overwrite: bool = False,
     ) -> ArtifactManifestEntry:
         """Add a file, under its own name or as `name`; of a link, the file it leads to.
 
         `is_tmp`: a temporary file, whose name is made from its content, so that none collide.
-        Raises `ArtifactFinalizedError`; `NotFound`, `InvalidValue` (no file; `name` is no path, or
-        a directory's), `SourceChanged` (it cannot be read).
+        `overwrite`: let it take the place of another that was added as this path. `skip_cache`,
+        `policy` (`mutable`, `immutable`): how W&B is to upload; here it is stored on return.
+        Raises `ArtifactFinalizedError`; `NotThere`, `InvalidValue` (no file; `name` is no path, or
+        a directory's, or that of other content), `SourceChanged` (it cannot be read).
         """
+        del skip_cache
+        _check_policy(policy)
         local = os.fspath(local_path)
         if os.path.isdir(local):
             raise InvalidValue(f"'{local}'", "is a directory, not a file", "add_dir adds it")
+        if not os.path.exists(local):
+            raise NotThere(local, "no such file")
         path = paths.parse(os.path.basename(local) if name is None else name)
         with self._lock:
             content = self._open()
@@ -110,37 +124,52 @@ class Artifact(Linkable, Referring, Traced, Valued):
                 path = _by_content(path, entry)
                 content.set(path, entry)
             else:
-                entry = content.add_file(local, path)
+                entry = content.add_file(local, path, overwrite=overwrite)
             self._local_files[os.path.abspath(local)] = path
         return ArtifactManifestEntry(paths.text_of(path), entry, local_path=local)
 
     def add_dir(
-        self, local_path: str | os.PathLike[str], name: str | os.PathLike[str] | None = None
+        self,
+        local_path: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        skip_cache: bool | None = False,
+        policy: str | None = "mutable",
+        merge: bool = False,
     ) -> None:
-        """Add all that is in a directory, at the root or under `name`. Links stay links.
+        """Add all that is in a directory, at the root or under `name`. Links within it stay links;
+        of one that leads out of it, what it leads to is added.
 
-        What the artifact has already stays, but for files of the same paths.
-        Raises as `add_file`; then nothing of the directory is added.
+        What the artifact has already stays. `merge`: but for files of the same paths, which take
+        the place of what was added before. `skip_cache`, `policy`: as of `add_file`, which this
+        raises as; then nothing of the directory is added.
         """
+        del skip_cache
+        _check_policy(policy)
         local = os.fspath(local_path)
         at_root = name is None or os.fspath(name).strip("/") in ("", ".")
         path = () if name is None or at_root else paths.parse(name)
         if not os.path.isdir(local):
             if os.path.lexists(local):
                 raise InvalidValue(f"'{local}'", "is no directory", "add_file adds a file")
-            raise NotFound(f"'{local}'", "no such directory")
+            raise NotThere(f"'{local}'", "no such directory")
         with self._lock:
-            self._open().add_dir(local, path)
+            self._open().add_dir(local, path, overwrite=merge)
             self._local_dirs[os.path.abspath(local)] = path
 
     @contextlib.contextmanager
     def new_file(
-        self, name: str, mode: str = "w", encoding: str | None = None
+        self,
+        name: str | os.PathLike[str],
+        mode: str = "w",
+        encoding: str | None = None,
+        policy: str | None = "mutable",
     ) -> Iterator[IO[Any]]:
         """A new file to be written, which is added when the block ends without an error.
 
-        Raises as `add_file`.
+        It takes the place of one that has this path, unless `mode` is "x"; with "a" it begins with
+        what that has. `policy`: as of `add_file`, which this raises as.
         """
+        _check_policy(policy)
         path = paths.parse(name)
         if not set(mode) & set("wxa"):
             raise InvalidValue(f"mode '{mode}'", "does not write")
@@ -148,15 +177,18 @@ class Artifact(Linkable, Referring, Traced, Valued):
             self._refuse_finalized()
         with tempfile.TemporaryDirectory(prefix="artfs-") as directory:
             local = os.path.join(directory, "file")
+            if "a" in mode:
+                with self._lock:
+                    self._open().write_file(path, local)
             with open(local, mode, encoding=encoding) as file:
                 yield file
             with self._lock:
-                self._open().add_file(local, path)
+                self._open().add_file(local, path, overwrite="x" not in mode)
 
     def remove(self, item: str | os.PathLike[str] | ArtifactManifestEntry) -> None:
         """Remove a file, or a directory with all that is in it, which is not read.
 
-        Raises `ArtifactFinalizedError`, `NotFound`.
+        Raises `ArtifactFinalizedError`; `NoSuchEntry`, a KeyError.
         """
         name = item.path if isinstance(item, ArtifactManifestEntry) else item
         path = paths.parse(name)
@@ -325,9 +357,9 @@ class Artifact(Linkable, Referring, Traced, Valued):
             return self._version is None and failed
 
     def check_type(self, type_: str | None) -> None:
-        """Raises `Conflict` unless it has this type."""
+        """Raises `WrongType` unless it has this type."""
         if type_ and self._type != type_:
-            raise Conflict(f"artifact '{self._name}'", f"has type '{self._type}', not '{type_}'")
+            raise WrongType(f"artifact '{self._name}'", f"has type '{self._type}', not '{type_}'")
 
     def wait(self, timeout: float | None = None) -> Artifact:
         """Wait until it is logged, `timeout` seconds at most, and return this artifact.
@@ -406,67 +438,13 @@ class Artifact(Linkable, Referring, Traced, Valued):
                 content.writer.settle()
             return ArtifactManifest(content.writer.repository, tree)
 
-    def get_path(self, name: str) -> ArtifactManifestEntry:
-        """The entry of a file, which can be downloaded by itself.
+    def _download_other(self, version: Version) -> None:
+        Artifact.of_version(version).download()
 
-        Raises `ArtifactNotLoggedError`, `NotFound`, `InvalidValue` (a directory).
-        """
-        self._logged()
-        entry = self.manifest.get_entry_by_path(name)
-        if entry is None:
-            raise NotFound(f"{self.name}/{name}", "no such path in this version")
-        return entry
 
-    def download(self, root: str | os.PathLike[str] | None = None, recursive: bool = False) -> str:
-        """Write all files below a directory (`./artifacts/NAME:vN`) and return it. References are
-        written as what they lead to; those that nobody can read are left out.
-
-        Equal files are kept and other files left alone. `recursive`: every artifact that entries
-        refer to is downloaded as a whole, too, to where it goes by default.
-        Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `SourceChanged`,
-        `SourceRefused`, `Unreachable`, and `InvalidValue` if it is deeper than Python's recursion
-        limit.
-        """
-        version = self._logged()
-        target = self._target(root)
-        for other in dependencies(version) if recursive else ():
-            Artifact.of_version(other).download()
-        with paths.within_recursion_limit(target):
-            Export(version.repository).run(version.tree, target)
-        return target
-
-    def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
-        """As `download`, and remove all that is not in this version from the directory.
-
-        Refuses the root directory, one with the store in it, and to remove a mount point.
-        """
-        version = self._logged()
-        target = self._target(root)
-        repository = version.repository
-        with paths.within_recursion_limit(target):
-            prune(version.tree, target, repository.blobs, repository.store.directory)
-            Export(repository).run(version.tree, target)
-        return target
-
-    def verify(self, root: str | os.PathLike[str] | None = None) -> bool:
-        """Prove that a directory has the files of this version and no others, by reading it.
-
-        Without a directory, that of `download`, which is downloaded if it is not there. Returns
-        True; raises `VerificationFailed`, a ValueError, naming the first difference.
-        """
-        version = self._logged()
-        target = self._target(root)
-        if root is None and not os.path.lexists(target):
-            self.download()
-        with paths.within_recursion_limit(target):
-            verify(version.tree, target, version.repository.blobs)
-        return True
-
-    def _target(self, root: str | os.PathLike[str] | None) -> str:
-        return self._default_root() if root is None else os.fspath(root)
-
-    def _default_root(self) -> str:
-        return os.path.join(".", "artifacts", self.name)
+def _check_policy(policy: str | None) -> None:
+    if policy not in (None, "mutable", "immutable"):
+        raise InvalidValue(f"policy '{policy}'", "is neither 'mutable' nor 'immutable'")
 
 
 def _by_content(path: paths.Path, entry: Entry) -> paths.Path:

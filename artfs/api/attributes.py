@@ -138,6 +138,10 @@ class Attributes(Labelled, ABC):
             return "DELETED"
         return "PENDING" if self._version is None else "COMMITTED"
 
+    def is_draft(self) -> bool:
+        """Whether it is not logged."""
+        return self._version is None
+
     def json_encode(self) -> dict[str, Any]:
         """What stands for this version in JSON. Raises `ArtifactNotLoggedError`."""
         return {

@@ -17,7 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from artfs.api.paths import Path, shown, within_recursion_limit
-from artfs.errors import InvalidValue, NotFound, ObjectNotFound
+from artfs.errors import InvalidValue, NoSuchEntry, ObjectNotFound
 from artfs.format import walk
 from artfs.format.build import StoreNode
 from artfs.repo.editing import edit_to, empty_directory
@@ -49,6 +49,8 @@ class Content:
     def __init__(self, repository: Repository, base: Entry | None = None) -> None:
         self.writer = PackWriter(repository)
         self._repository = repository
+        self._blobs = repository.blobs
+        self._base = base
         self._root = _Directory(base or empty_directory(mtime_ns=time.time_ns()))
         #: For who uses it: held while it is committed, which is in another thread.
         self.lock = threading.Lock()
@@ -56,16 +58,24 @@ class Content:
         #: Gives up what is not finished; also when nobody has this object any more.
         self.close = weakref.finalize(self, self.writer.abort)
 
-    def add_file(self, local: str, path: Path) -> Entry:
+    def add_file(self, local: str, path: Path, overwrite: bool = True) -> Entry:
         """Store a file as it is now, in the place of one that has this path.
 
-        Raises `InvalidValue` where the path, or one on the way to it, is something else; and what
-        `Ingest.file` raises.
+        Raises `InvalidValue` where the path, or one on the way to it, is something else, and unless
+        it is to overwrite it where another file was added so; and what `Ingest.file` raises.
         """
         self._check(path, is_dir=False)
         entry = Ingest(self.writer).file(local, path[-1])
-        self.set(path, entry)
+        self.set(path, entry, overwrite)
         return entry
+
+    def write_file(self, path: Path, local: str) -> None:
+        """Write what a path has to a local file, if it has a file. Raises `OSError`."""
+        entry = self.file(path)
+        if entry is not None:
+            self.writer.settle()
+            with open(local, "wb") as file:
+                file.writelines(self._repository.content(entry))
 
     def store_file(self, local: str) -> Entry:
         """Store a file under no path yet."""
@@ -80,42 +90,43 @@ class Content:
         found = self._find(path)
         return found if isinstance(found, Entry) and not found.is_dir else None
 
-    def set_all(self, files: Mapping[Path, Entry]) -> None:
+    def set_all(self, files: Mapping[Path, Entry], overwrite: bool = True) -> None:
         """Let files have paths, or none of them. Raises `InvalidValue` as `add_file`."""
-        for path in files:
-            self._check(path, is_dir=False)
+        for path, entry in files.items():
+            self._refuse(self._check(path, is_dir=False), entry, path, overwrite)
             for depth in range(1, len(path)):
                 if path[:depth] in files:
                     raise _collision(path[:depth], is_dir=False)
         for path, entry in files.items():
             self.set(path, entry)
 
-    def set(self, path: Path, entry: Entry) -> None:
+    def set(self, path: Path, entry: Entry, overwrite: bool = True) -> None:
         """Let a file have a path. Raises `InvalidValue` as `add_file`."""
-        self._check(path, is_dir=False)
+        self._refuse(self._check(path, is_dir=False), entry, path, overwrite)
         parent = self._made(path[:-1])
         parent.changes[path[-1]] = msgspec.structs.replace(entry, name=path[-1])
 
-    def add_dir(self, local: str, path: Path) -> None:
+    def add_dir(self, local: str, path: Path, overwrite: bool = True) -> None:
         """Store a directory as it is now; what has its paths is replaced, all else stays.
 
-        Raises `InvalidValue` where a file and a directory would have one path, and what
-        `Ingest.paths` raises; then nothing is added.
+        Raises `InvalidValue` where a file and a directory would have one path, or unless it is to
+        overwrite them two files that were added; and what `Ingest.paths` raises; then nothing is
+        added.
         """
         self._check(path, is_dir=True)
-        ingest = Ingest(self.writer, forbidden=self._repository.store.directory)
+        ingest = Ingest(self.writer, forbidden=self._repository.store.directory, follows_out=True)
         with within_recursion_limit(local):
             new = ingest.paths([local])
             there = self._find(path)
             if there is not None:
-                self._check_over(there, new, path)
+                self._check_over(there, new, path, overwrite)
         self._lay(self._made(path), new)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a directory with all that is in it. Raises `NotFound`."""
+        """Remove a file, or a directory with all that is in it. Raises `NoSuchEntry`."""
         parent = self._find(path[:-1])
         if parent is None or self._child(parent, path[-1]) is None:
-            raise NotFound(f"'{shown(path)}'", "no such path in this artifact")
+            raise NoSuchEntry(f"'{shown(path)}'", "no such path in this artifact")
         made = self._made(path[:-1])
         made.changes[path[-1]] = None
 
@@ -151,7 +162,7 @@ class Content:
         stored = directory
         if not stored.is_dir or stored.blob is None:
             return None
-        numbered = self._read(lambda: drive(walk.find(stored, 0, name), self._repository.blobs))
+        numbered = self._read(lambda: drive(walk.find(stored, 0, name), self._blobs))
         return numbered[1] if numbered else None
 
     def _read(self, read: Callable[[], T]) -> T:
@@ -162,17 +173,37 @@ class Content:
             self.writer.settle()
             return read()
 
-    def _check(self, path: Path, is_dir: bool) -> None:
+    def _check(self, path: Path, is_dir: bool) -> Entry | _Directory | None:
+        """What is at a path, where something of this kind may be. Raises `InvalidValue`."""
         found: Entry | _Directory = self._root
         for depth, name in enumerate(path, 1):
             child = self._child(found, name)
             if child is None:
-                return
+                return None
             if _is_dir(child) != (is_dir or depth < len(path)):
                 raise _collision(path[:depth], _is_dir(child))
             found = child
+        return found
 
-    def _check_over(self, there: Entry | _Directory, new: Entry, path: Path) -> None:
+    def _refuse(
+        self, there: Entry | _Directory | None, new: Entry, path: Path, overwrite: bool
+    ) -> None:
+        """Raises `InvalidValue` if a file would take the place of another that was added here."""
+        if overwrite or not isinstance(there, Entry) or there.digest == new.digest:
+            return
+        base = self._base
+        if base is not None:
+            before = self._read(lambda: drive(walk.resolve(base, b"/".join(path)), self._blobs))
+            if before is not None and before.digest == there.digest:
+                return  # a draft's, and still in the version that it was made from
+        raise InvalidValue(
+            f"'{shown(path)}'", "was added before, with other content",
+            "choose another name, or have it overwritten",
+        )  # fmt: skip
+
+    def _check_over(
+        self, there: Entry | _Directory, new: Entry, path: Path, overwrite: bool
+    ) -> None:
         """Raises `InvalidValue` unless `new` can be laid over what is there."""
         for entry in self._children(new):
             child = self._child(there, entry.name)
@@ -182,10 +213,12 @@ class Content:
             if _is_dir(child) != entry.is_dir:
                 raise _collision(inner, _is_dir(child))
             if entry.is_dir:
-                self._check_over(child, entry, inner)
+                self._check_over(child, entry, inner, overwrite)
+            else:
+                self._refuse(child, entry, inner, overwrite)
 
     def _children(self, directory: Entry) -> list[Entry]:
-        return self._read(lambda: list(children(directory, self._repository.blobs)))
+        return self._read(lambda: list(children(directory, self._blobs)))
 
     # Changing ------------------------------------------------------------------------------
 
@@ -225,8 +258,7 @@ class Content:
                 changes[name] = None if change.implied and not built.count else built
             else:
                 changes[name] = change
-        blobs = self._repository.blobs
-        return self._read(lambda: edit_to(directory.base, changes, store, blobs))
+        return self._read(lambda: edit_to(directory.base, changes, store, self._blobs))
 
 
 def _is_dir(found: Entry | _Directory) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from artfs.api import paths, wandbmanifest
@@ -52,9 +52,16 @@ class ArtifactManifestEntry:
         self._repository = repository
         self._root = root
 
-    def download(self, root: str | os.PathLike[str] | None = None) -> str:
+    def download(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        skip_cache: bool | None = None,
+        executor: object = None,
+    ) -> str:
         """Write this file below a directory (`./artifacts/NAME:vN`), under its path in the
         artifact; a file there that is equal is kept. Returns the path.
+
+        `skip_cache`, `executor`: how W&B is to transfer; nothing here.
 
         Raises `ArtifactNotLoggedError`, `ExportFailed`, `Damaged`, `Unreachable`; of a reference
         also `SourceChanged`, `SourceRefused`, and `Unsupported` if nobody can read it.
@@ -64,6 +71,7 @@ class ArtifactManifestEntry:
                 f"entry '{self.path}'", "is of an artifact that is not logged",
                 "log it; get_path gives the entry that can be downloaded",
             )  # fmt: skip
+        del skip_cache, executor
         target = os.path.join(self._root if root is None else os.fspath(root), self.path)
         Export(self._repository).leaf(self._entry, target)
         return target
@@ -95,6 +103,38 @@ class ArtifactManifestEntry:
     def __repr__(self) -> str:
         size = "unknown" if self.size is None else self.size
         return f"<ArtifactManifestEntry {self.path!r} {size} bytes>"
+
+
+class ArtifactFile:
+    """A file of a version as `Artifact.files` gives it. `name`: its path; `size`, `digest` as of
+    its entry."""
+
+    def __init__(self, entry: ArtifactManifestEntry) -> None:
+        self.name = entry.path
+        self.size = entry.size
+        self.digest = entry.digest
+        self._entry = entry
+
+    def download(
+        self,
+        root: str | os.PathLike[str] = ".",
+        replace: bool = False,
+        exist_ok: bool = False,
+    ) -> IO[str]:
+        """Write it below a directory, under its name, and open it for reading.
+
+        A file that is there already is an error, InvalidValue, unless it may be replaced, or
+        (`exist_ok`) it is taken for this one. Raises as `ArtifactManifestEntry.download`.
+        """
+        target = os.path.join(os.fspath(root), self.name)
+        if os.path.lexists(target) and not replace:
+            if not exist_ok:
+                raise InvalidValue(f"'{target}'", "is there already", "replace=True replaces it")
+            return open(target)
+        return open(self._entry.download(root))
+
+    def __repr__(self) -> str:
+        return f"<ArtifactFile {self.name!r} {self.size} bytes>"
 
 
 class ArtifactManifest:

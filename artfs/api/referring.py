@@ -46,7 +46,8 @@ class Referring(Attributes):
         prefix is an error; 10,000 for `s3` and `gs`, else no limit.
 
         Returns the entries added. Raises `ArtifactFinalizedError`; `InvalidValue` (no such URI can
-        be, too many objects, `name` is no path, or what a path has is a directory), `NotFound`,
+        be, too many objects, `name` is no path, or what a path has is a directory or was added
+        before), `NotFound`,
         `SourceRefused`, `SourceChanged`, `Unsupported`, `Unreachable`; then nothing is added. Warns
         with `UnreadableReference` of what was added and nobody with these settings will read.
         """
@@ -61,7 +62,7 @@ class Referring(Attributes):
             max_objects=max_objects, place=place,
         )  # fmt: skip
         with self._lock:
-            self._open().set_all(found)
+            self._open().set_all(found, overwrite=False)
         added = [reference_of(e) for e in found.values() if e.kind == Kind.REFERENCE]
         if notice := repository.references.unreadable(added):
             text = f"{notice}; {notice.hint}" if notice.hint else str(notice)

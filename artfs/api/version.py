@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from blake3 import blake3
 
-from artfs.errors import Conflict, InvalidValue
+from artfs.errors import InvalidValue, NotFound, NotThere, ObjectNotFound, WrongType
 from artfs.format import record as records
 from artfs.format.record import VersionRecord
 from artfs.repo import own_source
@@ -27,12 +27,17 @@ class Version(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, repository: Repository, ref: Ref, type_: str | None = None) -> Version:
-        """The version that a ref names now. Raises `NotFound`; `Conflict` if it has another type
+        """The version that a ref names now. Raises `NotThere`; `WrongType` if it has another type
         than the one given."""
-        record = repository.catalog.resolve(ref)
+        try:
+            record = repository.catalog.resolve(ref)
+        except ObjectNotFound:
+            raise  # damage
+        except NotFound as error:
+            raise NotThere(error.what, error.why, error.hint) from None
         found = repository.catalog.artifact(ref.artifact).type
         if type_ and found != type_:
-            raise Conflict(f"artifact '{ref.artifact}'", f"has type '{found}', not '{type_}'")
+            raise WrongType(f"artifact '{ref.artifact}'", f"has type '{found}', not '{type_}'")
         return cls(repository, ref.artifact, found, record)
 
     @property

@@ -17,6 +17,7 @@ from artfs.errors import (
     Damaged,
     InvalidValue,
     NotFound,
+    WrongType,
 )
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
@@ -316,7 +317,7 @@ def _check_kind(key: ArtifactKey, there: ArtifactRecord, type_: str, portfolio: 
             "choose another name",
         )  # fmt: skip
     if type_ and there.type != type_:
-        raise Conflict(
+        raise WrongType(
             f"artifact '{key}'", f"has type '{there.type}', not '{type_}'",
             "choose another name, or leave the type out",
         )  # fmt: skip

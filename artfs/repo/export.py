@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from blake3 import blake3
 
-from artfs.errors import ArtfsError, Unsupported
+from artfs.errors import ArtfsError, SourceChanged, Unsupported
 from artfs.format import walk
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, drive
@@ -35,22 +35,27 @@ class ExportFailed(ArtfsError):
 
 class Export:
     """Writes entries below a directory. `patterns`: only paths that match one of these globs, or
-    lie below a directory that does; none: everything."""
+    lie below a directory that does; none: everything. `may_miss_references`: leave out those whose
+    source is gone or has changed."""
 
     def __init__(
         self,
         repository: Repository,
         patterns: Sequence[str] = (),
         progress: Progress | None = None,
+        *,
+        may_miss_references: bool = False,
     ) -> None:
         self._repository = repository
+        self._may_miss_references = may_miss_references
         self._blobs = repository.blobs
         self._patterns = [os.fsencode(p).strip(b"/") for p in patterns]
         self._progress = progress or (lambda _bytes, _files: None)
         #: Files written, and files that were there and equal.
         self.written = 0
         self.kept = 0
-        #: References that cannot be read, as paths: of schemes of which nothing is known.
+        #: References that were left out, as paths: of schemes of which nothing is known, and those
+        #: that may miss.
         self.skipped: list[bytes] = []
         # The directories on the way to where we are that were not made yet: with patterns, one
         # is made only when something in it is.
@@ -143,7 +148,13 @@ class Export:
             self.kept += 1
             _apply_attributes(entry, target)
         else:
-            self._replace(target, info, lambda new: self._write(entry, new))
+            try:
+                self._replace(target, info, lambda new: self._write(entry, new))
+            except SourceChanged:
+                if not self._may_miss_references:
+                    raise
+                self.skipped.append(target)
+                return
             self.written += 1
         self._progress(entry.size, 1)
 

@@ -76,9 +76,13 @@ def collect() -> artfs.Artifact:
         )  # fmt: skip
         artifact.description, artifact.metadata["m"] = "about", [1, 2]
         artifact.tags, artifact.ttl = ["clean"], datetime.timedelta(days=30)
-        artifact.add_file("file.txt", name="in/file.txt", is_tmp=False)
-        artifact.add_dir("folder", name="in/folder")
-        with artifact.new_file("new.txt", mode="w", encoding="utf-8") as file:
+        artifact.add_file(
+            "file.txt", name="in/file.txt", is_tmp=False, skip_cache=True, policy="immutable",
+            overwrite=True,
+        )  # fmt: skip
+        artifact.add_dir("folder", name="in/folder", skip_cache=True, policy=None, merge=True)
+        assert (artifact.is_draft(), artifact.incremental) == (True, False)
+        with artifact.new_file("new.txt", mode="w", encoding="utf-8", policy="mutable") as file:
             file.write("new")
         added: str | None = artifact.get_added_local_path_name("file.txt")
         assert added == "in/file.txt"
@@ -140,13 +144,22 @@ def use(artifact: artfs.Artifact) -> None:
     folder: str = artifact.download(root="there", recursive=True)
     assert artifact.verify(root=folder)
     assert artifact.checkout(root=folder) == folder
+    artifact.download(
+        root="part", allow_missing_references=True, skip_cache=True, path_prefix="in/f",
+        multipart=None,
+    )  # fmt: skip
+    files = artifact.files(names=["in/file.txt"], per_page=10)
+    assert [(one.name, one.size, len(one.digest)) for one in files] == [("in/file.txt", 4, 64)]
+    with files[0].download(root="one", replace=True, exist_ok=True) as text:
+        assert text.read() == "text"
     entry = artifact.get_path("in/file.txt")
     assert (entry.size, entry.path, entry.local_path) == (4, "in/file.txt", None)
     assert len(entry.digest) == 64
     extra: dict[str, str] = entry.extra
     assert (entry.ref, extra) == (None, {})
     assert entry.ref_url().startswith("artfs://me/zoo/data:v0/")
-    downloaded: str = entry.download(root="alone")
+    assert artifact.get_entry("in/file.txt").digest == entry.digest
+    downloaded: str = entry.download(root="alone", skip_cache=True)
     assert downloaded == "alone/in/file.txt"
     with artfs.open(artifact.qualified_name, "in/file.txt", "r") as file:
         assert file.read() == "text"
@@ -197,10 +210,14 @@ def refuse(artifact: artfs.Artifact) -> None:
         said.append(error.why)
     try:
         artfs.Api().artifact("none")
-    except artfs.ArtfsError as error:
+    except (artfs.CommError, artfs.UsageError) as error:
         said += [error.what, str(error)]
+    try:
+        artifact.file(root="only")
+    except artfs.Error as error:
+        said.append(error.hint if issubclass(artfs.Error, artfs.ArtfsError) else "")
     assert all(said)
-    assert len(said) == 4
+    assert len(said) == 5
 
 
 def mount(artifact: artfs.Artifact) -> None:

@@ -80,8 +80,8 @@ def test_directories_laid_over_one_another() -> None:
     artifact = Artifact("data", "t")
     artifact.add_dir("images")
     artifact.add_dir("images", "more")
-    artifact.add_dir("more")
-    artifact.add_dir("more", "more")
+    artifact.add_dir("more", merge=True)
+    artifact.add_dir("more", "more", merge=True)
     artifact.add_file("model.h5", "more/sub/y")
     artifact.save()
     assert stored("data") == {
@@ -89,6 +89,99 @@ def test_directories_laid_over_one_another() -> None:
         "more": None, "more/cat.png": b"new cat", "more/dog.png": b"dog" * 1000,
         "more/sub": None, "more/sub/x": b"x", "more/sub/y": b"\x89HDF",
     }  # fmt: skip
+
+
+def test_no_file_takes_the_place_of_another_unasked() -> None:
+    artifact = Artifact("data", "t")
+    artifact.add_file("model.h5")
+    artifact.add_file("model.h5", overwrite=False)  # the same
+    artifact.add_dir("images", "in")
+    Path("images/cat.png").write_bytes(b"new cat")
+    Path("images/bird.png").write_bytes(b"bird")
+    calls: list[Callable[[], object]] = [
+        lambda: artifact.add_file("checkpoints/model.h5"),
+        lambda: artifact.add_dir("checkpoints"),
+        lambda: artifact.add_dir("images", "in"),
+        lambda: artifact.add_reference("weird://host/model.h5"),
+    ]
+    before = artifact.digest
+    for call in calls:
+        with pytest.raises(InvalidValue, match="was added before, with other content"):
+            call()
+    with (
+        pytest.raises(InvalidValue, match=r"'model.h5': was added before"),
+        artifact.new_file("model.h5", "x") as file,
+    ):
+        file.write("new")
+    assert artifact.digest == before
+    artifact.add_file("checkpoints/model.h5", overwrite=True)
+    artifact.add_dir("images", "in", merge=True)
+    artifact.save()
+    assert stored("data") == {
+        "model.h5": b"\x89HDF in checkpoints", "in": None, "in/cat.png": b"new cat",
+        "in/bird.png": b"bird", "in/dog.png": b"dog" * 1000,
+    }  # fmt: skip
+
+
+def test_a_draft_takes_files_in_the_place_of_its_own() -> None:
+    draft = saved(cat="old", a__dog="old", bird="old").new_draft()
+    Path("new").mkdir()
+    Path("new/dog").write_text("dog")
+    draft.add_file("model.h5", "cat")
+    draft.add_dir("new", "a")
+    with pytest.raises(InvalidValue, match="'cat': was added before"):
+        draft.add_file("checkpoints/model.h5", "cat")  # this one is in no version
+    draft.save()
+    assert stored("data") == {"a": None, "a/dog": b"dog", "cat": b"\x89HDF", "bird": b"old"}
+
+
+def test_a_new_file_that_is_appended_to() -> None:
+    artifact = saved(log="one\n").new_draft()
+    for line in ("two\n", "three\n"):
+        with artifact.new_file("log", "a") as file:
+            file.write(line)
+    artifact.save()
+    assert stored("data") == {"log": b"one\ntwo\nthree\n"}
+
+
+@pytest.mark.parametrize("add", [Artifact.add_file, Artifact.add_dir])
+def test_policies_are_those_of_wandb(add: Callable[..., object]) -> None:
+    local = "model.h5" if add is Artifact.add_file else "images"
+    artifact = Artifact("data", "t")
+    for policy in ("mutable", "immutable", None):
+        add(artifact, local, policy=policy, skip_cache=True)
+    with pytest.raises(InvalidValue, match="policy 'copy': is neither 'mutable' nor 'immutable'"):
+        add(artifact, local, policy="copy")
+
+
+def test_links_that_lead_out_of_a_directory(home: Path) -> None:
+    Path("hub/blobs").mkdir(parents=True)
+    Path("hub/snapshot/sub").mkdir(parents=True)
+    Path("hub/blobs/1").write_text("weights")
+    Path("hub/blobs/more").mkdir()
+    Path("hub/blobs/more/x").write_text("x")
+    Path("hub/snapshot/..own").write_text("own")
+    links = {
+        "model": "../blobs/1", "sub/model": os.path.abspath("hub/blobs/1"), "more": "../blobs/more",
+        "sub/own": "../..own", "chain": "model", "sub/beside": "../../snapshot/..own",
+        "none": "../blobs/none", "sub/up": "..", "out": "../..",
+        "../blobs/more/back": "../../snapshot", "../blobs/more/again": "../more",
+    }  # fmt: skip
+    for name, target in links.items():
+        Path("hub/snapshot", name).symlink_to(target)
+    artifact = Artifact("data", "model")
+    artifact.add_dir("hub/snapshot")
+    artifact.save()
+    assert stored("data") == {
+        "..own": b"own", "model": b"weights", "sub": None, "sub/model": b"weights", "more": None,
+        "more/x": b"x", "chain": b"weights", "sub/beside": b"own",
+        # What leads to nothing, or to what it is in, stays a link, and so does what stays within.
+        "sub/own": "../..own", "none": "../blobs/none", "sub/up": "..", "out": "../..",
+        "more/back": "../../snapshot", "more/again": "../more",
+    }  # fmt: skip
+    Path("hub/snapshot/store").symlink_to(home / "store")
+    with pytest.raises(InvalidValue, match="leads to the store"):
+        Artifact("other", "model").add_dir("hub/snapshot")
 
 
 def test_a_directory_goes_with_the_last_file_that_made_it() -> None:
