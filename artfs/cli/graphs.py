@@ -6,6 +6,7 @@ import shlex
 
 import msgspec
 
+from artfs.cli.output import one_line
 from artfs.format.runs import RunRecord
 from artfs.repo.lineage import BASE, UNCHANGED, Edge, Lineage, NodeKey, VersionNode
 from artfs.repo.runs import CRASHED, FAILED, state_of
@@ -13,6 +14,10 @@ from artfs.types import RunKey, named_in
 
 #: What is not made anew from its source by a run.
 DASHED = (BASE, UNCHANGED)
+#: What in a text of mermaid is none: it is Markdown and HTML, with entities of a kind of its own.
+_MERMAID = str.maketrans({
+    "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "`": "#96;", "\\": "#92;",
+})  # fmt: skip
 #: Characters of a name or a command in a picture.
 _NAME = 32
 
@@ -59,8 +64,9 @@ def _version(node: VersionNode, project: tuple[str, str], is_start: bool) -> Sho
 
 
 def title_of(key: RunKey, run: RunRecord) -> str:
-    """What a run was called, or else what it ran; its id, if that is not known."""
-    return run.name if run.name not in ("", key.id) else shlex.join(run.command) or key.id
+    """What a run was called, or else what it ran; its id, if that is not known. In one line."""
+    name = run.name if run.name not in ("", key.id) else shlex.join(run.command) or key.id
+    return one_line(name)
 
 
 def _run(key: RunKey, run: RunRecord) -> Shown:
@@ -68,11 +74,8 @@ def _run(key: RunKey, run: RunRecord) -> Shown:
     name = title_of(key, run)
     short = name if len(name) <= _NAME else name[: _NAME - 1] + "…"
     look = "failed" if state in (FAILED, CRASHED) else "run"
-    what = f"{run.job_type}, " if run.job_type else ""
-    return Shown(
-        " ".join(short.split()), f"{what}{state} {run.started}", f"run {key}: {name}", look,
-        is_run=True,
-    )  # fmt: skip
+    what = f"{one_line(run.job_type)}, " if run.job_type else ""
+    return Shown(short, f"{what}{state} {run.started}", f"run {key}: {name}", look, is_run=True)
 
 
 def text(found: Lineage, graph: Graph) -> str:
@@ -126,6 +129,7 @@ def dot(graph: Graph) -> str:
 
 def _quoted(value: str) -> str:
     text = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    text = text.replace("&", "&amp;")  # graphviz knows the entities of HTML
     return f'"{text}"'
 
 
@@ -135,9 +139,7 @@ def mermaid(graph: Graph) -> str:
     lines = ["flowchart LR"]
     for key, shown in graph.nodes.items():
         begin, end = ("([", "])") if shown.is_run else ("[", "]")
-        label = f"{shown.name}<br/>{shown.note}"
-        for plain, code in (("#", "#35;"), ('"', "#quot;"), ("`", "#96;")):
-            label = label.replace(plain, code)
+        label = f"{shown.name.translate(_MERMAID)}<br/>{shown.note.translate(_MERMAID)}"
         lines.append(f'  {ids[key]}{begin}"{label}"{end}')
     for edge in graph.edges:
         arrow = "-.->" if edge.kind in DASHED else "-->"

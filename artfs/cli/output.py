@@ -50,6 +50,13 @@ def path_text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
+def one_line(text: str) -> str:
+    """What somebody chose freely, for a line of a listing or a picture: without line breaks, and
+    without characters that steer a terminal or that no XML document may hold."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in
+                   " ".join(text.split()))  # fmt: skip
+
+
 class Step(Protocol):
     """Called with (bytes, files) done since the last call."""
 

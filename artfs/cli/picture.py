@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from xml.sax.saxutils import escape, quoteattr
 
 from artfs.cli.graphs import DASHED, Graph, Shown
@@ -10,8 +11,9 @@ from artfs.cli.layout import place
 
 _MARGIN = 24.0
 _FONT, _SMALL = 14, 11
-#: Widths of a character in these sizes, of the sans-serif fonts that viewers have.
-_WIDE, _NARROW = 8.0, 6.3
+#: Widths of a character in these sizes, of the sans-serif fonts that viewers have, and how many of
+#: them one of Chinese, Japanese or Korean takes.
+_WIDE, _NARROW, _SQUARE = 8.0, 6.3, 1.75
 _HEIGHT = 46.0
 _COLOURS = {
     "version": ("#e8f0fe", "#3367d6"), "start": ("#3367d6", "#1f3f8a"),
@@ -50,8 +52,12 @@ def svg(graph: Graph) -> str:
 
 
 def _width(shown: Shown) -> float:
-    text = max(len(shown.name) * _WIDE * 1.1, len(shown.note) * _NARROW)
+    text = max(_length(shown.name) * _WIDE * 1.1, _length(shown.note) * _NARROW)
     return max(90.0, text + 28)
+
+
+def _length(text: str) -> float:
+    return sum(_SQUARE if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in text)
 
 
 def _way(points: list[tuple[float, float]], start: float, end: float) -> str:

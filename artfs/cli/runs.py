@@ -8,7 +8,7 @@ import click
 
 from artfs.cli.app import Settings
 from artfs.cli.graphs import title_of
-from artfs.cli.output import path_text
+from artfs.cli.output import one_line, path_text
 from artfs.errors import NotFound
 from artfs.format.runs import Input, Output, RunRecord, decode_files
 from artfs.repo.opened import opened_paths
@@ -33,8 +33,8 @@ def _list(settings: Settings, repository: Repository) -> None:
     found = [(key, repository.runs.get(key)) for key in repository.runs.list(*settings.project)]
     found.sort(key=lambda item: item[1].started, reverse=True)
     lines = [
-        f"{key.id}\t{state_of(run)}\t{run.started}\t{run.job_type or '-'}\t{run.user}@{run.host}"
-        f"\t{title_of(key, run)[:60]}"
+        f"{key.id}\t{state_of(run)}\t{run.started}\t{one_line(run.job_type) or '-'}"
+        f"\t{run.user}@{run.host}\t{title_of(key, run)[:60]}"
         for key, run in found
     ]
     settings.result("\n".join(lines), [run_json(key, run) for key, run in found])
@@ -54,7 +54,7 @@ def _show(settings: Settings, repository: Repository, key: RunKey) -> None:
     run, artifacts = repository.runs.get(key), repository.runs.artifacts(key)
     document = run_json(key, run)
     lines = [
-        f"{name}: {shlex.join(run.command) if name == 'command' else value}"
+        f"{name}: {one_line(shlex.join(run.command) if name == 'command' else str(value))}"
         for name, value in document.items()
         if value is not None
     ]

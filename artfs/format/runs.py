@@ -81,12 +81,17 @@ class UseRecord(msgspec.Struct, frozen=True):
     used: str = ""
 
 
+def in_utf8(text: str) -> str:
+    """A text as records have it, of a command line that may be in anything."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shortened(command: list[str]) -> list[str]:
     """A command as records have it: in UTF-8, and not longer than they may be."""
     kept: list[str] = []
     size = 0
     for argument in command:
-        text = argument.encode("utf-8", "replace").decode()
+        text = in_utf8(argument)
         size += len(text.encode()) + 1
         if size > _COMMAND:
             return [*kept, "..."]

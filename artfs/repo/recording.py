@@ -15,7 +15,15 @@ import msgspec
 
 from artfs.errors import ArtfsError
 from artfs.format.record import VersionRecord
-from artfs.format.runs import Input, Output, RunArtifacts, RunRecord, encode_files, shortened
+from artfs.format.runs import (
+    Input,
+    Output,
+    RunArtifacts,
+    RunRecord,
+    encode_files,
+    in_utf8,
+    shortened,
+)
 from artfs.repo.labels import now
 from artfs.repo.process import host, this_process, user
 from artfs.repo.runs import Runs
@@ -39,8 +47,8 @@ class Recorder:
         self._joins = joins
         self._runs = runs
         self._record = RunRecord(
-            id=key.id, name=name, group=group, job_type=job_type, started=now(),
-            command=shortened(command or []),
+            id=key.id, name=in_utf8(name), group=in_utf8(group), job_type=in_utf8(job_type),
+            started=now(), command=shortened(command or []),
         )  # fmt: skip
         self._lock = threading.Lock()
         self._has_begun = False

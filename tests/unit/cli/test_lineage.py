@@ -17,6 +17,7 @@ import artfs
 from artfs.api import current
 from artfs.cli.layout import place
 from artfs.repo.repository import Repository
+from artfs.store.directory import DirectoryStore
 from tests.unit.cli.conftest import Run
 
 Cli = Callable[..., str]
@@ -199,6 +200,55 @@ def test_forms(cli: Cli) -> None:
     picture = ElementTree.fromstring(cli("lineage", "raw", "--format", "svg"))
     texts = [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"raw:v0", 'the "clean" run', "animals:v1"} <= set(texts)
+
+
+ODD = 'a\x01<b>&amp;"\\`#35;\n\x1b[31m]})\ufffe日本\udcff'
+
+
+def test_names_of_runs_are_only_text(cli: Cli) -> None:
+    """They steer no terminal, and every form can be read by its programs."""
+    with artfs.init(id="odd", name=ODD, job_type="jo\nb<\x02", group="g\udcff") as run_:
+        run_.log_artifact(made("data", "1"))
+    shown = 'a\ufffd<b>&amp;"\\`#35; \ufffd[31m]})\ufffd日本?'
+    lines = cli("lineage", "data").splitlines()
+    assert lines[2].startswith(f"└─ run {shown}  jo b<\ufffd, finished ")
+    assert len(lines) == 3
+    [line] = cli("runs").splitlines()
+    assert line.split("\t")[3::2] == ["jo b<\ufffd", shown]
+    assert f"name: {shown}\nstate: " in cli("runs", "odd")
+    assert r'label="a�<b>&amp;amp;\"\\`#35; �' in cli("lineage", "data", "--format", "dot")
+    label = "a�#lt;b#gt;#amp;amp;#quot;#92;#96;#35;35; �"
+    assert f'(["{label}' in cli("lineage", "data", "--format", "mermaid")
+    picture = ElementTree.fromstring(cli("lineage", "data", "--format", "svg"))
+    assert shown in [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_boxes_hold_what_is_in_them(cli: Cli) -> None:
+    """A character of Japanese is as wide as it is high: 14 pixels."""
+    with artfs.init(name="日本語の前処理をする長い名前の実行") as run_:
+        run_.log_artifact(made("data", "1"))
+    picture = ElementTree.fromstring(cli("lineage", "data", "--format", "svg"))
+    [box] = picture.iterfind(".//{*}g[@class='run']/{*}rect")
+    assert float(box.get("width", 0)) > 17 * 14
+
+
+def test_each_record_is_read_once(cli: Cli, lineage: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each version looks at those after it: of a long chain that would be all of them each time."""
+    cli("put", "data", "/etc/hostname")
+    for number in range(1, 6):
+        cli("put", "data", "/etc/hostname", "--base", "data", "--at", str(number))
+    read: list[str] = []
+    real = DirectoryStore.get
+
+    def get(self: DirectoryStore, key: str) -> bytes:
+        read.append(key)
+        return real(self, key)
+
+    monkeypatch.setattr(DirectoryStore, "get", get)
+    assert len(lineage("data:v0")["edges"]) == 5
+    records = [key for key in read if "/versions/" in key]
+    assert len(set(records)) == 6
+    assert len(records) == 7  # once more, to know what the start is
 
 
 @pytest.mark.usefixtures("history")
