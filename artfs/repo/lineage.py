@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import msgspec
 
-from artfs.errors import NotFound, ObjectNotFound
+from artfs.errors import NotFound
 from artfs.format import keys, record
 from artfs.format.record import VersionRecord
 from artfs.format.runs import RunArtifacts, RunRecord
@@ -67,9 +67,36 @@ def lineage(
     Raises `Damaged`, `Unreachable`.
     """
     found = Lineage(origin(artifact, version))
+    records = _Records(repository)
     for step in (_before, _after):
-        _Walk(repository, found, depth, limit, step).run()
+        _Walk(repository, records, found, depth, limit, step).run()
     return found
+
+
+class _Records:
+    """Records of versions, each read once: of one version after the other, the versions after it
+    are looked at. Also of deleted versions, whose records tell where they came from still."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._found: dict[VersionKey, VersionRecord | None] = {}
+        self._newest: dict[ArtifactKey, int] = {}
+
+    def newest(self, key: ArtifactKey) -> int:
+        """The highest version number of an artifact, -1 if there is none."""
+        if key not in self._newest:
+            self._newest[key] = self._repository.catalog.newest_number(key)
+        return self._newest[key]
+
+    def get(self, versions: Iterable[VersionKey]) -> list[VersionRecord | None]:
+        """The records of versions, None where there is none; asked for all at once."""
+        wanted = list(versions)
+        missing = {keys.version(*one): one for one in wanted if one not in self._found}
+        there = self._repository.store.get_all(missing)
+        for name, one in missing.items():
+            data = there.get(name)
+            self._found[one] = None if data is None else record.decode(data, VersionRecord, name)
+        return [self._found[one] for one in wanted]
 
 
 class _Walk:
@@ -78,12 +105,14 @@ class _Walk:
     def __init__(
         self,
         repository: Repository,
+        records: _Records,
         found: Lineage,
         depth: int | None,
         limit: int,
         step: Callable[[_Walk, VersionNode], list[tuple[Edge, NodeKey]]],
     ) -> None:
         self.repository = repository
+        self.records = records
         self.found = found
         self._depth = depth
         self._limit = limit
@@ -144,19 +173,32 @@ class _Walk:
         return self._joined(ends)
 
     def _joined(self, ends: list[tuple[VersionKey, Edge]]) -> list[VersionKey]:
+        self._add(key for key, _ in ends)
         there = [(key, edge) for key, edge in ends if self.version(key) is not None]
         self.found.edges.update(dict.fromkeys(edge for _, edge in there))
         return [key for key, _ in there]
 
     def version(self, key: VersionKey) -> VersionNode | None:
         """A version's node, made if there is none; None if there are too many."""
-        node = self.found.versions.get(key)
-        if node is None and not self._is_full():
-            node = self.found.versions[key] = _read(self.repository, *key)
-        return node
+        self._add([key])
+        return self.found.versions.get(key)
+
+    def _add(self, versions: Iterable[VersionKey]) -> None:
+        """Make nodes of versions that have none, as many as there may be; all read at once."""
+        new = [key for key in dict.fromkeys(versions) if key not in self.found.versions]
+        room = self._room()
+        self.found.cut = self.found.cut or len(new) > room
+        marks = {key: keys.deletion(*key) for key in new[:room]}
+        deleted = self.repository.store.get_all(marks.values())
+        for key, found in zip(marks, self.records.get(marks), strict=True):
+            is_gone = found is None or marks[key] in deleted
+            self.found.versions[key] = VersionNode(*key, found, is_gone)
+
+    def _room(self) -> int:
+        return self._limit - len(self.found.versions) - len(self.found.runs)
 
     def _is_full(self) -> bool:
-        if len(self.found.versions) + len(self.found.runs) < self._limit:
+        if self._room() > 0:
             return False
         self.found.cut = True
         return True
@@ -184,24 +226,10 @@ def _after(walk: _Walk, node: VersionNode) -> list[tuple[Edge, NodeKey]]:
     found: list[tuple[Edge, NodeKey]] = [
         (Edge(this, run, USED), run) for run in walk.repository.runs.users(node.key, node.number)
     ]
-    newest = walk.repository.catalog.newest_number(node.key)
-    for number in range(node.number + 1, newest + 1):
-        if number > node.number + FOLLOWERS:
-            walk.found.cut = True
-            break
-        other = _read(walk.repository, node.key, number).record
+    newest, last = walk.records.newest(node.key), node.number + FOLLOWERS
+    walk.found.cut = walk.found.cut or newest > last
+    following = [(node.key, number) for number in range(node.number + 1, min(newest, last) + 1)]
+    for key, other in zip(following, walk.records.get(following), strict=True):
         if other is not None and not other.run and not other.source and other.base == node.number:
-            following = (node.key, number)
-            found.append((Edge(this, following, BASE), following))
+            found.append((Edge(this, key, BASE), key))
     return found
-
-
-def _read(repository: Repository, key: ArtifactKey, number: int) -> VersionNode:
-    """A version, also one that is deleted: its record tells where it came from still."""
-    name = keys.version(key, number)
-    try:
-        found = record.decode(repository.store.get(name), VersionRecord, name)
-    except ObjectNotFound:
-        return VersionNode(key, number, None, deleted=True)
-    deleted = repository.store.exists(keys.deletion(key, number))
-    return VersionNode(key, number, found, deleted)
