@@ -14,18 +14,17 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
-from blake3 import blake3
 
 from artfs.api.paths import Path, shown, within_recursion_limit
 from artfs.errors import InvalidValue, NoSuchEntry, ObjectNotFound
 from artfs.format import walk
-from artfs.format.build import StoreNode
+from artfs.format.build import StoreNode, unstored
 from artfs.repo.editing import edit_to, empty_directory
 from artfs.repo.ingest import Ingest
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import children, drive
 from artfs.repo.repository import Repository
-from artfs.types import BlobRef, Entry
+from artfs.types import Entry
 
 T = TypeVar("T")
 
@@ -141,7 +140,7 @@ class Content:
     def preview(self) -> Entry:
         """The same, but nothing is stored: digest, size and count hold, nodes cannot be read."""
         if self._preview is None:
-            self._preview = self._built(self._root, _nowhere)
+            self._preview = self._built(self._root, unstored)
         return self._preview
 
     # Looking -------------------------------------------------------------------------------
@@ -271,7 +270,3 @@ def _collision(path: Path, is_dir: bool) -> InvalidValue:
         f"'{shown(path)}'", f"is {there} in this artifact, and cannot be {new} as well",
         "remove it first, or choose another name",
     )  # fmt: skip
-
-
-def _nowhere(node: bytes) -> BlobRef:
-    return BlobRef(blake3(node).digest(), len(node), b"", 0, 0)

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import msgspec
-from blake3 import blake3
 
 from artfs.errors import ArtfsError, Damaged, ObjectNotFound
 from artfs.format import walk
-from artfs.format.build import DirBuilder, ListBuilder, Root
+from artfs.format.build import DirBuilder, ListBuilder, Root, unstored
 from artfs.format.node import Run
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, drive
-from artfs.types import BlobRef, Entry, Kind
+from artfs.types import Entry, Kind
 
 #: Bytes of a file whose chunks are looked up at once.
 _WINDOW = 16 << 20
@@ -44,7 +43,7 @@ class Check:
 
         Raises `Unreachable`.
         """
-        again = DirBuilder(_unstored)
+        again = DirBuilder(unstored)
         try:
             for entry in children(directory, self._blobs):
                 inner = path + b"/" + entry.name if path else entry.name
@@ -77,7 +76,7 @@ def _file(entry: Entry, path: bytes, blobs: Blobs) -> Iterator[Fault]:
 
 
 def _read(file: Entry, blobs: Blobs) -> Root:
-    again = ListBuilder(_unstored)
+    again = ListBuilder(unstored)
     position, proved = 0, b""
     while position < file.size:
         for _, ref in drive(walk.chunks(file, position, _WINDOW), blobs):
@@ -87,10 +86,6 @@ def _read(file: Entry, blobs: Blobs) -> Root:
             again.push(Run(ref))
             position += ref.size
     return again.root()
-
-
-def _unstored(node: bytes) -> BlobRef:
-    return BlobRef(blake3(node).digest(), len(node), b"", 0, 0)
 
 
 def _shown(path: bytes) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from artfs.errors import Conflict, InvalidValue
 from artfs.format import keys, record, walk
+from artfs.format.build import unstored
 from artfs.format.record import FinishRecord, PartRecord, RootRecord, VersionRecord
 from artfs.format.runs import Output, RunArtifacts
 from artfs.repo import records
@@ -213,9 +214,8 @@ class Distributed:
         """Raises `Conflict` unless a version has all of a part: another run may have finished it
         before the part was there."""
         whole = version.root.entry()
-        with PackWriter(self._repository) as nowhere:
-            sides = {"part": part.root.entry(), "version": whole}
-            found = unite(self._tree(part.base), sides, nowhere.node, self._repository.blobs)
+        sides = {"part": part.root.entry(), "version": whole}
+        found = unite(self._tree(part.base), sides, unstored, self._repository.blobs)
         if found.clashes or found.root.digest != whole.digest:
             raise Conflict(
                 self._what(), f"was finished as v{version.version} by another run, without all that"
