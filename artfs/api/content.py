@@ -7,6 +7,7 @@ whatever it holds: a draft over a huge version costs what was changed in it.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -55,7 +56,7 @@ class Content:
         self.lock = threading.Lock()
         self._preview: Entry | None = None
         #: Gives up what is not finished; also when nobody has this object any more.
-        self.close = weakref.finalize(self, self.writer.abort)
+        self.close = weakref.finalize(self, _close, self.writer, os.getpid())
 
     def add_file(self, local: str, path: Path, overwrite: bool = True) -> Entry:
         """Store a file as it is now, in the place of one that has this path.
@@ -258,6 +259,11 @@ class Content:
             else:
                 changes[name] = change
         return self._read(lambda: edit_to(directory.base, changes, store, self._blobs))
+
+
+def _close(writer: PackWriter, owner: int) -> None:
+    if os.getpid() == owner:  # and not a child that has inherited packs which others write
+        writer.abort()
 
 
 def _is_dir(found: Entry | _Directory) -> bool:

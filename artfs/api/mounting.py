@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artfs import settings
+from artfs.api.stores import absolute
 from artfs.errors import ArtfsError, InUse, NotFound
 from artfs.settings import Settings
 from artfs.types import parse_ref
@@ -56,9 +57,8 @@ def _start(ref: str, directory: Path, found: Settings, owner_fd: int) -> Daemon:
     # Here, so that the rest of the API does without FUSE.
     from artfs.fuse.mounted import launch_daemon
 
-    store = found.store if "://" in found.store else os.path.abspath(found.store)
     log = found.state / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
-    command = ["--store", store, "mount", ref, str(directory), "--foreground"]
+    command = ["--store", absolute(found.store), "mount", ref, str(directory), "--foreground"]
     command += ["--owner-fd", str(owner_fd)]
     try:
         daemon, _ = launch_daemon(command, directory, log, pass_fds=[owner_fd])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-import weakref
-from pathlib import Path
 
 import msgspec
 
 from artfs import settings
+from artfs.api.stores import absolute, opened
 from artfs.errors import InvalidValue
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, check_name, parse_project
@@ -50,23 +48,7 @@ def find_place(
     Reads the environment. Raises `InvalidValue`, `NotFound` (no such store), `Unreachable`.
     """
     found = settings.load(os.fspath(store) if store is not None else None)
-    return Place(_repository(found), *found.project).in_project(project, entity)
-
-
-_lock = threading.Lock()
-_opened: weakref.WeakValueDictionary[tuple[int, str, Path], Repository] = (
-    weakref.WeakValueDictionary()
-)
-
-
-def _repository(found: settings.Settings) -> Repository:
-    """One for each store in a process, closed when nobody has it any more."""
-    url = found.store if "://" in found.store else os.path.abspath(found.store)
-    key = (os.getpid(), url, found.cache)  # a child process must not use its parent's connections
-    with _lock:
-        repository = _opened.get(key)
-        if repository is None:
-            repository = Repository.open(url, found.cache, found.is_default_store, found.options)
-            _opened[key] = repository
-            repository.close_when_dropped()
-        return repository
+    repository = opened(
+        absolute(found.store), found.cache, found.options, create=found.is_default_store
+    )
+    return Place(repository, *found.project).in_project(project, entity)

@@ -38,6 +38,7 @@ class Run:
 
     What it uses and makes is recorded in the store, with the program's command line; of a run that
     uses and makes nothing, nothing is. A run with an `id` that is there already goes on.
+    A forked child may log in it too; what was being logged then is its parent's to do.
     `id`, `name`, `entity`, `project`, `job_type`, `group`. Thread-safe.
     """
 
@@ -395,7 +396,7 @@ def find_version(
 def _report() -> None:
     """End the runs that nobody finished, and tell of what failed; their commits are done by now."""
     failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-    for run in current.runs():
+    for run in current.own_runs():
         try:
             run.finish(1 if failed else None)  # what sys.exit was called with cannot be known
         except Exception as error:

@@ -1,13 +1,12 @@
-"""Versions by what they are called, each name looked up once; open stores, one a process each."""
+"""Versions by what they are called, each name looked up once."""
 
 from __future__ import annotations
 
 import os
-import threading
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
+from artfs.api.stores import absolute, opened
 from artfs.repo.repository import Repository
 from artfs.store.options import StoreOptions
 from artfs.types import Entry, Ref, parse_version
@@ -31,7 +30,7 @@ class Versions:
         pinned: Mapping[str, int] | None = None,
     ) -> None:
         """`pinned`: version numbers of refs, as `pinned` of another one gives them."""
-        self.url = url if "://" in url else str(Path(url).absolute())
+        self.url = absolute(url)
         self._cache = cache
         self._options = options
         self._pinned = dict(pinned or {})
@@ -41,11 +40,13 @@ class Versions:
     @property
     def repository(self) -> Repository:
         """The open store. Raises `NotFound`, `Unreachable`, and more as `Repository.open`."""
-        opened, pid = self._opened, os.getpid()
-        if opened is None or opened[0] != pid:
-            # Never the one of the process that forked us: its locks may be held for ever.
-            self._opened = opened = (pid, _shared(self.url, self._cache, self._options))
-        return opened[1]
+        there, pid = self._opened, os.getpid()
+        if there is None or there[0] != pid:
+            # Never the one of the process that forked us: its locks may be held for ever. Nothing
+            # waits for a thread of somebody's that reads to the end.
+            repository = opened(self.url, self._cache, self._options, at_exit=False)
+            self._opened = there = (pid, repository)
+        return there[1]
 
     @property
     def pinned(self) -> dict[str, int]:
@@ -74,28 +75,3 @@ class Versions:
                 self._roots.clear()
             self._roots[artifact, number] = root
         return root
-
-
-_open: weakref.WeakValueDictionary[tuple[str, Path], Repository] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-
-
-def _shared(url: str, cache: Path, options: StoreOptions) -> Repository:
-    """The store at a URL, the same object for all who have it open: nodes of directories that one
-    has read are at hand for the others, and each pack takes one descriptor."""
-    with _lock:
-        repository = _open.get((url, cache))
-        if repository is None:
-            repository = Repository.open(url, cache, options=options)
-            # Nothing waits for a thread of somebody's that reads to the end.
-            repository.close_when_dropped(at_exit=False)
-            _open[url, cache] = repository
-        return repository
-
-
-def _forked() -> None:
-    global _open, _lock
-    _open, _lock = weakref.WeakValueDictionary(), threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forked)

@@ -3,16 +3,21 @@
 An executor keeps its thread until it is shut down, and takes no work any more once the interpreter
 has begun to exit; a program whose last line logs an artifact has its commit then. Here the thread
 ends when there is nothing left to do, and a new one begins with the next job, at exit too: the
-interpreter waits for it.
+interpreter waits for it. A child that is forked has no such thread: it does new jobs in one of its
+own, and leaves to the parent what the parent had begun.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import ParamSpec
+
+from artfs.errors import ArtfsError
 
 P = ParamSpec("P")
 
@@ -24,7 +29,9 @@ class Worker:
         self._name = name
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[None], Callable[[], None]]] = deque()
+        self._doing: Future[None] | None = None
         self._thread: threading.Thread | None = None
+        _workers.add(self)
 
     def submit(
         self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs
@@ -48,9 +55,10 @@ class Worker:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._thread = None
+                    self._thread = self._doing = None
                     return
                 job, call = self._waiting.popleft()
+                self._doing = job
             if job.set_running_or_notify_cancel():
                 try:
                     call()
@@ -70,3 +78,26 @@ class Worker:
             job.cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def forked(self) -> None:
+        """In a child: whoever waits for a job of the parent's is told that it is not done here."""
+        self._lock = threading.Lock()  # its thread may have held the old one
+        jobs = [job for job, _ in self._waiting]
+        if self._doing is not None and not self._doing.done():
+            jobs.append(self._doing)
+        self._waiting.clear()
+        self._thread = self._doing = None
+        for job in jobs:
+            why = f"goes on in the process {os.getppid()}, and not in this one, forked from it"
+            job.set_exception(ArtfsError(f"thread '{self._name}'", why))
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for worker in _workers:
+        worker.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

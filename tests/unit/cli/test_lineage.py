@@ -36,7 +36,7 @@ def work(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     Repository.open(str(home / "store"), home / "cache", create=True).close()
     monkeypatch.chdir(tmp_path)
     yield
-    for run in current.runs():
+    for run in current.own_runs():
         run.finish()
 
 

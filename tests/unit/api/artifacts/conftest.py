@@ -26,7 +26,7 @@ def work(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     (path / "checkpoints/model.h5").write_bytes(b"\x89HDF in checkpoints")
     (path / "model.h5").write_bytes(b"\x89HDF")
     yield path
-    for run in current.runs():
+    for run in current.own_runs():
         run.finish()
 
 
