@@ -94,7 +94,12 @@ class UnsupportedFormat(ArtfsError):
 
 
 class Unreachable(CommError):
-    """The store does not answer, or refuses us."""
+    """The store does not answer, or refuses us.
+
+    `after`: seconds for which it wants not to be asked again; 0 if it does not say.
+    """
+
+    after = 0.0
 
 
 class Refused(Unreachable):

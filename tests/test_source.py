@@ -67,7 +67,7 @@ THIRD_PARTY = {
         "store and repo are synchronous: used as they are by API and CLI",
     ),
     "httpx": (["sources/http.py"], "its errors become ours in the one module that knows them"),
-    "httpcore": (["sources/http.py", "sources/addresses.py"], "the same"),
+    "httpcore": (["sources/http.py", "sources/connecting.py"], "the same"),
     "google": (["sources/gs.py"], "it is optional; everything else works without"),
     "requests": (["sources/gs.py"], "it is google.cloud.storage's, whose errors leave it"),
     "cachetools": (

@@ -119,12 +119,13 @@ async def run_retrying(
 async def retrying(patience: float, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     """What `attempt` returns, tried with growing pauses while the store is unreachable.
 
-    Raises `Unreachable` after `patience` seconds, also where it has not come back by then; and
-    `Refused` at once, because asking again would not help.
+    Raises `Unreachable` after `patience` seconds, also where it has not come back by then, and at
+    once if it wants not to be asked for longer; and `Refused` at once, because asking again would
+    not help.
     """
     failure: Unreachable | None = None
     pause = _FIRST_PAUSE
-    with trio.move_on_after(patience):
+    with trio.move_on_after(patience) as scope:
         while True:
             try:
                 return await attempt()
@@ -132,7 +133,9 @@ async def retrying(patience: float, what: str, attempt: Callable[[], Awaitable[T
                 raise
             except Unreachable as error:
                 failure = error
-            await trio.sleep(pause)
+            if trio.current_time() + failure.after > scope.deadline:
+                raise failure
+            await trio.sleep(max(pause, failure.after))
             pause = min(pause * 2, _LONGEST_PAUSE)
     raise failure or Unreachable(what, f"has not answered for {patience:g} s")
 

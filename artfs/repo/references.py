@@ -211,15 +211,18 @@ class _Waiting:
 
     def pause_after(self, error: Unreachable) -> None:
         """Wait for the next try. Raises the error if it is too late for one, or would not help."""
-        if isinstance(error, Refused) or time.monotonic() + self._pause > self._deadline:
+        pause = max(self._pause, error.after)
+        if isinstance(error, Refused) or time.monotonic() + pause > self._deadline:
             raise error
-        time.sleep(self._pause)
+        time.sleep(pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
 
 def entry_of_found(found: Found, name: bytes) -> Entry:
-    """The entry of what a URI names. Times that are not known are now."""
-    mtime_ns = found.mtime_ns or time.time_ns()
+    """The entry of what a URI names. Times that are not known, or that no entry can have, are
+    now."""
+    known = found.mtime_ns and abs(found.mtime_ns) < 1 << 63
+    mtime_ns = found.mtime_ns if known else time.time_ns()
     if found.link is not None:
         return Entry(
             name, Kind.SYMLINK, 0o777, mtime_ns, len(found.link), 0, digests.of_link(found.link),

@@ -1,22 +1,14 @@
 """Which addresses a reference may make us connect to.
 
 Versions are made by others, and a URI in one must not reach what only this machine can: the
-metadata service of a cloud hands out credentials to whoever asks from inside. The name is looked
-up here and the connection made to the address that was checked, so that a second answer of the DNS
-cannot lead elsewhere.
+metadata service of a cloud hands out credentials to whoever asks from inside.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket
-import time
 from collections.abc import Iterable
 from typing import TypeAlias
-
-import httpcore
-
-from artfs.errors import SourceRefused
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -63,57 +55,3 @@ def why_refused(address: str, *, private: bool) -> str:
         if not private and not ip.is_global:
             return "is a private address, and reference_private is off"
     return ""
-
-
-class CheckedBackend(httpcore.SyncBackend):
-    """Connects to addresses that have been checked, whatever a name stands for later.
-
-    Raises `SourceRefused` for one that is refused, and what httpcore raises for all else.
-    """
-
-    def __init__(self, *, private: bool) -> None:
-        super().__init__()
-        self._private = private
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """A connection to the first address of a host that takes it."""
-        deadline = time.monotonic() + (timeout or 0.0)
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in self._addresses(host, port):
-            left = None if timeout is None else max(0.1, deadline - time.monotonic())
-            try:
-                return super().connect_tcp(address, port, left, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a name that the DNS cannot have
-            raise SourceRefused(host[:80], "is no name of a host") from error
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host}: {error.strerror}") from error
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-        for address in addresses:
-            why = why_refused(address, private=self._private)
-            if why:
-                # All of them count: a name with one good and one bad address is an attack.
-                raise SourceRefused(host, f"{address} {why}")
-        return addresses
-
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Never asked for."""
-        raise SourceRefused(path, "is a local socket")

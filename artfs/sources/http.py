@@ -2,7 +2,7 @@
 
 No credentials are sent, no cookies kept and no proxy of the environment used: what a reference
 reads is what anybody can. Redirects are followed here, each to a host that is checked like the
-first one (`artfs.sources.addresses`). HTTP semantics: RFC 9110.
+first one (`artfs.sources.connecting`). HTTP semantics: RFC 9110.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import httpx
 
 from artfs.errors import InvalidValue, NotFound, SourceRefused, Unreachable
 from artfs.format.reference import Reference
-from artfs.sources.addresses import CheckedBackend
 from artfs.sources.base import ENDLESS, Found, changed, last_name, shown
+from artfs.sources.connecting import CheckedBackend, PacedStream
 from artfs.store.options import SourcePolicy
 
 _CONNECT, _WAIT = 10.0, 20.0
@@ -34,7 +34,6 @@ _CONNECTIONS = 32
 _SKIPPED = 256 << 20
 
 _GONE = frozenset((404, 410))
-_CLOSED = frozenset((401, 402, 403, 407, 451))
 _LATER = frozenset((408, 421, 425, 429))
 
 
@@ -66,27 +65,23 @@ class HttpSource:
         return about.size
 
     def _about(self, uri: str) -> _About | None:
-        about = self._ask(uri, "HEAD", {})
-        if about is None or about.size is None:
-            # Some servers know no HEAD, do not say a length there, or have not signed it.
-            about = self._ask(uri, "GET", {"Range": "bytes=0-0"}) or about
-        return about
+        """What the server says of an object; None if it has none.
 
-    def _ask(self, uri: str, method: str, headers: Mapping[str, str]) -> _About | None:
-        """What the server says of an object; None if it does not say, or has none."""
-        with self._response(method, uri, headers) as response:
-            status = response.status_code
-            if status in (200, 206):
+        By GET, as it is read: to HEAD, servers say other lengths and ETags, or nothing, or answer
+        that they know no such method or have not signed it.
+        """
+        for headers in ({"Range": "bytes=0-0"}, {}):
+            with self._response(uri, headers) as response:
+                status = response.status_code
+                if status in _GONE:
+                    return None
+                if status == 416 and headers:
+                    continue  # an empty file has no first byte, and such an answer no ETag
+                _require_bytes(uri, response)
                 if status == 206:
                     _finish(response)  # a byte, and the connection is free for the next request
-                return _About(response)
-            if status == 416:  # the first byte of an empty file
-                return _About(response, size=_total(response))
-            if status >= 500 or status in _LATER:
-                raise _later(uri, status)
-            if method == "GET" and status not in _GONE:
-                raise SourceRefused(shown(uri), f"the server answers {status}")
-            return None
+                break
+        return _About(response)
 
     def require_allowed(self, reference: Reference) -> None:
         """See `Source`; where a host is, is known when it is connected to."""
@@ -94,58 +89,47 @@ class HttpSource:
     def read(self, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
         """See `Source`. Each request says what state of the object it wants, and each answer is
         compared with it: servers may overlook the former."""
-        method, headers = "HEAD", _conditions(reference)
-        if start < end:
-            last = "" if end >= ENDLESS else end - 1
-            method, headers = "GET", {**headers, "Range": f"bytes={start}-{last}"}
-        with self._response(method, reference.uri, headers) as response:
-            if not self._check(reference, size, response):
+        if start >= end:
+            self._prove(reference, size)
+        first, waited = start, 0.0
+        while start < end:
+            asked, last = start, "" if end >= ENDLESS else end - 1
+            headers = {**_conditions(reference), "Range": f"bytes={start}-{last}"}
+            began = time.monotonic()
+            with self._response(reference.uri, headers) as response:
+                waited += time.monotonic() - began
+                about = _checked(reference, size, response)
+                if about is None:
+                    return
+                for piece in _body(reference, response, start, end):
+                    start += len(piece)
+                    yield piece
+            if start == asked or about.size is None or start >= about.size:
                 return
-            if method == "GET":
-                yield from _body(reference, response, start, end)
+            # Less of a range may come than was asked for: what follows is asked for next.
+            if waited > _WAIT + (start - first) / _SLOWEST:
+                raise Unreachable(shown(reference.uri), "the server sends too little at a time")
 
-    @staticmethod
-    def _check(reference: Reference, size: int, response: httpx.Response) -> bool:
-        """Whether there are bytes to read. Raises what is wrong with an answer."""
-        uri, status = reference.uri, response.status_code
-        if status == 416 and not reference.sized:
-            return False  # it ends before
-        if status in (412, 416):
-            raise changed(reference, f"the server answers {status}")
-        if status in _GONE:
-            raise changed(reference, f"it is gone, the server answers {status}")
-        if status in _CLOSED:
-            raise SourceRefused(shown(uri), f"the server answers {status}")
-        if status not in (200, 206):
-            if status >= 500 or status in _LATER:
-                raise _later(uri, status)
-            raise SourceRefused(shown(uri), f"the server answers {status}")
-        about = _About(response)
-        if reference.sized and about.size not in (None, size):
-            raise changed(reference, f"it has {about.size} bytes, not {size}")
-        kind = reference.checksum_kind
-        if kind in ("etag", "modified") and about.validators[kind] != reference.checksum_value:
-            raise changed(reference, f"its {kind} is {about.validators[kind] or 'not given'}")
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise SourceRefused(shown(uri), "is sent in an encoding that was not asked for")
-        return True
+    def _prove(self, reference: Reference, size: int) -> None:
+        headers = {**_conditions(reference), **({"Range": "bytes=0-0"} if size else {})}
+        with self._response(reference.uri, headers) as response:
+            about = _checked(reference, size, response)
+            is_unsaid = about is not None and about.size is None
+            if reference.sized and not size and is_unsaid and any(response.iter_raw()):
+                raise changed(reference, "it is not empty")
 
     @contextlib.contextmanager
-    def _response(
-        self, method: str, uri: str, headers: Mapping[str, str]
-    ) -> Iterator[httpx.Response]:
+    def _response(self, uri: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """The answer of whom the redirects lead to."""
         url = _parsed(uri)
         with _failures(uri):
             for _ in range(_REDIRECTS + 1):
                 request = httpx.Request(
-                    method, url, headers={**_HEADERS, **headers}, extensions=_EXTENSIONS
+                    "GET", url, headers={**_HEADERS, **headers}, extensions=_EXTENSIONS
                 )
                 response = self._transport.handle_request(request)
                 with contextlib.closing(response):
                     response.request = request
-                    if method == "HEAD":
-                        response.read()  # which has no body, but keeps the connection busy
                     if not response.has_redirect_location:
                         yield response
                         return
@@ -167,19 +151,19 @@ class _Transport(httpx.HTTPTransport):
             ssl_context=ssl.create_default_context(),
             max_connections=_CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=CheckedBackend(private=policy.private),
+            network_backend=CheckedBackend(private=policy.private, wait=_WAIT),
         )
 
 
 class _About:
     """What the headers of an answer say of the object."""
 
-    def __init__(self, response: httpx.Response, size: int | None = None) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         headers = response.headers
         self.validators = {
             "etag": headers.get("ETag", ""), "modified": headers.get("Last-Modified", "")
         }  # fmt: skip
-        self.size = size
+        self.size: int | None = None
         if response.status_code == 206:
             self.size = _total(response)
         elif response.status_code == 200 and headers.get("Content-Length", "").isdecimal():
@@ -229,6 +213,36 @@ def _next(uri: str, url: httpx.URL, location: str) -> httpx.URL:
     return there
 
 
+def _require_bytes(uri: str, response: httpx.Response) -> None:
+    """Raises `Unreachable`, `SourceRefused` for an answer that has no bytes of the object."""
+    status = response.status_code
+    if status >= 500 or status in _LATER:
+        raise _later(uri, response)
+    if status not in (200, 206):
+        raise SourceRefused(shown(uri), f"the server answers {status}")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise SourceRefused(shown(uri), "is sent in an encoding that was not asked for")
+
+
+def _checked(reference: Reference, size: int, response: httpx.Response) -> _About | None:
+    """What an answer with bytes says; None if there are none. Raises what is wrong with it."""
+    status = response.status_code
+    if status == 416 and not reference.sized:
+        return None  # it ends before
+    if status in (412, 416):
+        raise changed(reference, f"the server answers {status}")
+    if status in _GONE:
+        raise changed(reference, f"it is gone, the server answers {status}")
+    _require_bytes(reference.uri, response)
+    about = _About(response)
+    if reference.sized and about.size not in (None, size):
+        raise changed(reference, f"it has {about.size} bytes, not {size}")
+    kind = reference.checksum_kind
+    if kind in ("etag", "modified") and about.validators[kind] != reference.checksum_value:
+        raise changed(reference, f"its {kind} is {about.validators[kind] or 'not given'}")
+    return about
+
+
 def _conditions(reference: Reference) -> dict[str, str]:
     value = reference.checksum_value
     if not (value.isascii() and value.isprintable()):
@@ -266,16 +280,16 @@ def _body(reference: Reference, response: httpx.Response, start: int, end: int) 
         if skip > _SKIPPED:
             raise SourceRefused(shown(reference.uri), "the server cannot send a part of it")
     pieces = response.iter_raw()  # as it comes: what is here already is not lost
+    stream: PacedStream = response.extensions["network_stream"]
     waited = came = 0.0
     while left:
         began = time.monotonic()  # whoever takes the pieces may take his time
+        stream.deadline = began + _WAIT + came / _SLOWEST - waited
         piece = next(pieces, None)
         waited += time.monotonic() - began
         if piece is None:
             return
         came += len(piece)
-        if waited > _WAIT + came / _SLOWEST:
-            raise Unreachable(shown(reference.uri), "the server is too slow")
         wanted = piece[skip : skip + left]
         skip = max(0, skip - len(piece))
         left -= len(wanted)
@@ -285,8 +299,17 @@ def _body(reference: Reference, response: httpx.Response, start: int, end: int) 
         next(pieces, None)  # its end, so that the connection can be used again
 
 
-def _later(uri: str, status: int) -> Unreachable:
-    return Unreachable(shown(uri), f"the server answers {status}")
+def _later(uri: str, response: httpx.Response) -> Unreachable:
+    error = Unreachable(shown(uri), f"the server answers {response.status_code}")
+    after = response.headers.get("Retry-After", "")
+    if after.isdecimal():
+        error.after = float(after)
+    else:
+        with contextlib.suppress(ValueError, OverflowError):  # not given, or no date
+            error.after = max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    if error.after:
+        error.why += f", and wants to be asked again in {error.after:.0f} s"
+    return error
 
 
 @contextlib.contextmanager

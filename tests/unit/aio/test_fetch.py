@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from trio.testing import MockClock
 
 from artfs.aio.fetch import DamagedBlob, Device, Fetcher
 from artfs.aio.generations import Generations
 from artfs.aio.readahead import ReadAhead
-from artfs.aio.threads import LIMIT, Hints, run_blocking, run_retrying
+from artfs.aio.threads import LIMIT, Hints, retrying, run_blocking, run_retrying
 from artfs.errors import Unreachable
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
@@ -129,6 +130,27 @@ def test_a_silent_store_is_given_up_and_threads_are_counted() -> None:
         assert await run_blocking(lambda: 7) == 7
 
     trio.run(main)
+
+
+def test_a_source_is_asked_again_when_it_wants_to_be() -> None:
+    """Not before, and not at all if that is too late."""
+    times: list[float] = []
+
+    async def ask() -> float:
+        times.append(trio.current_time())
+        if len(times) == 2:
+            return times[1] - times[0]
+        error = Unreachable("s", "busy")
+        error.after = 30.0
+        raise error
+
+    async def main() -> None:
+        assert await retrying(40.0, "source", ask) == pytest.approx(30.0)
+        with pytest.raises(Unreachable, match="busy"):
+            await retrying(20.0, "source", ask)
+        assert trio.current_time() == times[2]
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def test_a_pack_that_is_gone_is_damage(repository: Repository, store: FaultyStore) -> None:

@@ -6,14 +6,17 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import msgspec
 import pytest
 
 from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, Unreachable
-from artfs.format.reference import entry_of, reference_of
+from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
 from artfs.store.options import SourcePolicy, StoreOptions
@@ -244,8 +247,7 @@ PIECE = b"4000\r\n" + bytes(0x4000) + b"\r\n"
 
 
 def test_a_server_that_does_not_stop_is_left(recorded: Recorded) -> None:
-    unsaid = HEAD.replace(b"Content-Length: 10\r\n", b"")
-    with answering(unsaid, ENDLESS, forever=PIECE) as uri:
+    with answering(ENDLESS, forever=PIECE) as uri:
         assert recorded.entry(uri).size == 10
     with answering(HEAD, ENDLESS.replace(b"0-0", b"0-9"), forever=PIECE) as uri:
         assert recorded.read(recorded.entry(uri)) == bytes(10)
@@ -271,3 +273,157 @@ def test_messages_do_not_show_what_lets_others_in(web: WebServer, recorded: Reco
         recorded.entry(f"{web.url}/nothing?X-Amz-Signature=secret")
     assert "secret" not in str(caught.value)
     assert os.path.basename(caught.value.what) == "nothing"
+
+
+@contextmanager
+def scripted(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """A server that answers each request, one a connection, with what is said of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(ConnectionError):
+                    request = connection.recv(65536)
+                    if not request:
+                        return
+                    connection.sendall(answer(request))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = listener.getsockname()
+        yield f"http://127.0.0.1:{address[1]}/x"
+        socket.create_connection(address).close()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def _said(status: str, data: bytes = b"", headers: str = 'ETag: "a"\r\n') -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {len(data)}\r\n\r\n"
+    ).encode() + data
+
+
+DIGITS = b"0123456789"
+
+
+@pytest.mark.parametrize(
+    "status", ["200 OK", "403 No", "405 No", "500 No", "501 Unsupported method"]
+)
+@pytest.mark.parametrize("data", [DIGITS, b""], ids=["full", "empty"])
+def test_servers_that_know_no_head(recorded: Recorded, status: str, data: bytes) -> None:
+    """Python's `http.server` says 501 where nobody has told it what HEAD is, and some programs that
+    there is nothing; to record that would be to read nothing, without an error."""
+    with scripted(
+        lambda asked: _said(status if asked.startswith(b"HEAD") else "200 OK", data)
+    ) as uri:
+        entry = recorded.entry(uri)
+        assert (entry.size, recorded.read(entry)) == (len(data), data)
+
+
+def test_an_encoded_answer_is_not_recorded(recorded: Recorded) -> None:
+    """Nobody could read it."""
+    gzipped = _said("200 OK", b"gzipped", 'ETag: "a"\r\nContent-Encoding: gzip\r\n')
+    with (
+        scripted(lambda _: gzipped) as uri,
+        pytest.raises(SourceRefused, match="an encoding that was not asked for"),
+    ):
+        recorded.entry(uri)
+
+
+def three(asked: bytes) -> bytes:
+    start = int(asked.partition(b"bytes=")[2].partition(b"-")[0])
+    data = DIGITS[start : start + 3]
+    span = f"Content-Range: bytes {start}-{start + len(data) - 1}/10\r\n"
+    return _said("206 Partial Content", data, f'{span}ETag: "a"\r\n')
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_server_that_sends_less_of_a_range(recorded: Recorded, checksum: bool) -> None:
+    """RFC 9110, 15.3.7: it may send a part of what was asked for."""
+    with scripted(three) as uri:
+        entry = recorded.entry(uri, checksum=checksum)
+        assert recorded.read(entry) == DIGITS
+        assert recorded.read(entry, 2, 9) == DIGITS[2:9]
+
+
+def test_a_server_that_sends_far_less_of_a_range(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artfs.sources.http._WAIT", 0.1)
+
+    def slowly(asked: bytes) -> bytes:
+        time.sleep(0.06)
+        return three(asked)
+
+    with scripted(slowly) as uri:
+        entry = recorded.entry(uri)
+        with pytest.raises(Unreachable, match="too little at a time"):
+            list(recorded.references.content(entry, patience=0.0))
+
+
+@pytest.mark.parametrize("header", ["1", "date"])
+def test_a_server_that_says_when_to_ask_again(repository: Repository, header: str) -> None:
+    """Before that it is not asked, and not at all if that is too late."""
+    times: list[float] = []
+
+    def busy(_: bytes) -> bytes:
+        times.append(time.monotonic())
+        if len(times) == 2:
+            return _said("200 OK", DIGITS)
+        wanted = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+        return _said("429 No", b"", f"Retry-After: {wanted if header == 'date' else header}\r\n")
+
+    policy = StoreOptions(sources=SourcePolicy(patience=3.0))
+    references = References(repository.catalog, repository.blobs, policy)
+    with closing(references), scripted(busy) as uri:
+        entry = Recorded(references).entry(uri)
+        assert times[1] - times[0] >= 1.0
+        with pytest.raises(Unreachable, match=r"429, and wants to be asked again in [12] s"):
+            list(references.content(entry, patience=0.5))
+        assert len(times) == 3
+
+
+def test_times_that_no_entry_can_have(recorded: Recorded) -> None:
+    late = _said("200 OK", DIGITS, "Last-Modified: Fri, 31 Dec 9999 23:59:59 GMT\r\n")
+    with scripted(lambda _: late) as uri:
+        entry = recorded.entry(uri)
+        assert abs(entry.mtime_ns - time.time_ns()) < 60 * 10**9
+        assert recorded.read(entry) == DIGITS
+
+
+SLOW = {
+    "headers": (b"", b"X"),
+    "informational": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": (HEAD.replace(b"10", b"1000"), b"x"),
+    "chunks": (ENDLESS.replace(b"0-0/10", b"0-9/1000"), b"1;x"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_server_that_sends_byte_by_byte(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every byte comes soon, and the answer never."""
+    monkeypatch.setattr("artfs.sources.http._WAIT", 0.3)
+    begin, again = SLOW[kind]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(ConnectionError):
+                connection.sendall(begin)
+                while connection.recv(65536, socket.MSG_PEEK):
+                    connection.sendall(again)
+                    left.wait(0.02)
+
+        left = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        references = References(repository.catalog, repository.blobs, StoreOptions())
+        entry = entry_of(b"x", Reference(uri, 'etag:"a"'), 1000, 0)
+        with closing(references), pytest.raises(Unreachable, match="does not answer in time"):
+            list(references.content(entry, patience=0.0))
+        thread.join(10)
+        assert not thread.is_alive()

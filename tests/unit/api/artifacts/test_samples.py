@@ -22,7 +22,7 @@ import pytest
 
 import artfs
 from artfs import Artifact, Table
-from artfs.sources.addresses import CheckedBackend
+from artfs.sources.connecting import CheckedBackend
 from tests.support.gcsserver import gcs_server, program
 from tests.support.manual import ROOT
 from tests.support.s3server import ACCESS_KEY, SECRET_KEY, S3Server
