@@ -10,7 +10,7 @@ import msgspec
 from artfs.cli.app import Settings
 from artfs.errors import InvalidValue, NotFound
 from artfs.repo.labels import MAX_TTL, Labels, expiry
-from artfs.types import check_tag, parse_version
+from artfs.types import check_alias, check_tag, parse_version
 
 _SPAN = re.compile(r"([1-9][0-9]{0,8})(s|min|h|d)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -35,6 +35,10 @@ def alias(
     parsed = settings.ref(ref)
     if remove and ":" not in ref:
         raise click.UsageError(f"--delete takes NAME:ALIAS, and '{ref}' names no alias")
+    if expect and not (remove or names):
+        raise click.UsageError("--expect goes with aliases that are to be moved or removed")
+    for name in names:
+        check_alias(name)
     with settings.repository() as repository:
         catalog, key = repository.catalog, parsed.artifact
         if remove:

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: A path of 4,096 bytes is up to 2,048 directories deep, and walking takes some frames for each.
 _RECURSION = 10_000
+
+#: What would break a line, or steer a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: Command -> module below `artfs.cli` that defines it under its own name.
 _COMMANDS = {
@@ -184,11 +188,16 @@ def run() -> NoReturn:
 
 
 def _explain(line: str, hint: str) -> None:
-    click.echo(f"artfs: {line}", err=True)
+    click.echo(f"artfs: {_one_line(line)}", err=True)
     if hint:
-        click.echo(f"       {hint}", err=True)
+        click.echo(f"       {_one_line(hint)}", err=True)
     if sys.argv.count("-vv") or sys.argv.count("-v") > 1:
         traceback.print_exc()
+
+
+def _one_line(text: str) -> str:
+    """Names that people choose, and paths, may hold line ends, and what steers a terminal."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _os_error(error: OSError) -> int:

@@ -47,14 +47,16 @@ def ls(settings: Settings, ref: str | None, path: str | None, long: bool, recurs
 def _list_artifacts(settings: Settings, repository: Repository) -> None:
     rows = []
     artifacts = repository.catalog.artifacts(*settings.project)
-    newest = repository.catalog.newest_numbers(artifacts)
+    latest = repository.catalog.latest_numbers(artifacts)
     for key, artifact in repository.catalog.artifact_records(artifacts).items():
         rows.append({
-            "name": key.name, "type": artifact.type, "newest": f"v{newest[key]}",
+            "name": key.name, "type": artifact.type,
+            "newest": f"v{latest[key]}" if latest[key] >= 0 else None,
             "portfolio": artifact.portfolio,
         })  # fmt: skip
     text = "\n".join(
-        f"{row['name']}\t{row['type']}\t{row['newest']}" + "\tportfolio" * bool(row["portfolio"])
+        f"{row['name']}\t{row['type']}\t{row['newest'] or '-'}"
+        + "\tportfolio" * bool(row["portfolio"])
         for row in rows
     )
     settings.result(text, rows)

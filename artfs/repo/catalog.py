@@ -105,12 +105,19 @@ class Catalog:
         """The highest version number ever given, or -1."""
         return self._newest.number(key)
 
-    def newest_numbers(self, artifacts: Iterable[ArtifactKey]) -> dict[ArtifactKey, int]:
-        """The same of several artifacts, 16 at once."""
+    def latest_numbers(self, artifacts: Iterable[ArtifactKey]) -> dict[ArtifactKey, int]:
+        """`latest` of several artifacts, 16 at once; -1 of one that has no version left."""
         wanted = list(artifacts)
         self._newest.expect(wanted)
         with ThreadPoolExecutor(16) as pool:
-            return dict(zip(wanted, pool.map(self._newest.number, wanted), strict=True))
+            newest = dict(zip(wanted, pool.map(self._newest.number, wanted), strict=True))
+        marks = {keys.deletion(key, number): key for key, number in newest.items()}
+        for key in map(marks.__getitem__, self._store.existing(marks)):
+            try:
+                newest[key] = self._latest_below(key, newest[key])
+            except NotFound:
+                newest[key] = -1
+        return newest
 
     def require(self, key: ArtifactKey) -> None:
         """Raises `NotFound` if an artifact never had a version."""
@@ -175,11 +182,27 @@ class Catalog:
     def records(self, key: ArtifactKey, numbers: Iterable[int]) -> Iterator[VersionRecord]:
         """The records of versions, also of deleted ones, in this order; read some at once, so that
         what was read last may not be wanted. Raises as `version_ever`."""
+        for number, data in self._stored(key, numbers):
+            yield self._decoded(key, number, data)
+
+    def sound_records(
+        self, key: ArtifactKey, numbers: Iterable[int]
+    ) -> Iterator[VersionRecord | None]:
+        """As `records`; None for one that is damaged, or not there."""
+        for number, data in self._stored(key, numbers):
+            found = None
+            with contextlib.suppress(Damaged, NotFound):
+                found = self._decoded(key, number, data)
+            yield found
+
+    def _stored(
+        self, key: ArtifactKey, numbers: Iterable[int]
+    ) -> Iterator[tuple[int, bytes | None]]:
         waiting = iter(numbers)
         while batch := list(itertools.islice(waiting, _AT_ONCE)):
             there = self._store.get_all({keys.version(key, number) for number in batch})
             for number in batch:
-                yield self._decoded(key, number, there.get(keys.version(key, number)))
+                yield number, there.get(keys.version(key, number))
 
     def _decoded(self, key: ArtifactKey, number: int, data: bytes | None) -> VersionRecord:
         if data is None:

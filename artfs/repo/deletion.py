@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -75,7 +75,7 @@ def reclaimable(
 ) -> Reclaimable:
     """The bytes of what these versions hold and no other live version of the store does.
 
-    Nodes that a version shares with the nearest one that stays are not looked into. What is left of
+    Links to them go with them, and count for nothing. Nodes that a version shares with the nearest one that stays are not looked into. What is left of
     it is looked for in the rest of the store, of which each node is read once; at most `budget` of
     all nodes are read, in at most `patience` seconds. What is not found, or cannot be read, then
     counts as reclaimable. Raises `Unreachable`.
@@ -89,42 +89,62 @@ def reclaimable(
     def drop(blob: BlobRef) -> None:
         sizes.pop(blob.digest, None)
 
-    gone = {(key, version.version) for key, version in doomed}
+    gone = _going(repository, doomed)
+    staying = {
+        key: [n for n in repository.catalog.versions(key) if (key, n) not in gone]
+        for key in dict.fromkeys(key for key, _ in doomed)
+    }
     for key, version in doomed:
-        reading.apart(version, _nearest(repository, key, version.version, gone), add)
+        if not reading.is_spent:
+            reading.apart(version, _nearest(repository, key, version.version, staying[key]), add)
     if reading.is_spent:
         return Reclaimable(sum(version.root.size for _, version in doomed), is_exact=False)
     reading.seen.clear()
     for root in part_roots(repository):
         reading.walk(root.blob, drop)
-    for key in _artifacts(repository, [key for key, _ in doomed]):
-        for number in reversed(repository.catalog.versions(key)):
-            if not sizes or reading.is_spent:
-                break
-            if (key, number) not in gone:
-                reading.version(key, number, drop)
+    for other in _others(repository, staying, gone) if sizes else ():
+        if not sizes or reading.is_spent:
+            break
+        reading.version(other, drop)
     return Reclaimable(sum(sizes.values()), is_exact=not sizes or reading.is_whole)
 
 
+def _going(
+    repository: Repository, doomed: Sequence[tuple[ArtifactKey, VersionRecord]]
+) -> set[tuple[ArtifactKey, int]]:
+    going = {(key, version.version) for key, version in doomed}
+    for key, version in doomed:
+        if version.source is None:
+            going.update(links(repository, key, version.version))
+    return going
+
+
 def _nearest(
-    repository: Repository, key: ArtifactKey, number: int, gone: set[tuple[ArtifactKey, int]]
+    repository: Repository, key: ArtifactKey, number: int, staying: Sequence[int]
 ) -> VersionRecord | None:
     """The nearest version of an artifact that stays, if it can be read."""
-    there = [n for n in repository.catalog.versions(key) if (key, n) not in gone]
-    if not there:
+    if not staying:
         return None
     with contextlib.suppress(Damaged, NotFound):
-        return repository.catalog.version(key, min(there, key=lambda n: abs(n - number)))
+        return repository.catalog.version(key, min(staying, key=lambda n: abs(n - number)))
     return None
 
 
-def _artifacts(repository: Repository, first: Sequence[ArtifactKey]) -> Iterator[ArtifactKey]:
-    """Every artifact of the store: those first that most likely share something."""
-    yield from dict.fromkeys(first)
-    for entity, project in repository.catalog.projects():
-        for key in repository.catalog.artifacts(entity, project):
-            if key not in first:
-                yield key
+def _others(
+    repository: Repository,
+    staying: Mapping[ArtifactKey, Sequence[int]],
+    gone: Set[tuple[ArtifactKey, int]],
+) -> Iterator[VersionRecord | None]:
+    """Every version of the store that stays, None for one that cannot be read; those first that
+    most likely share something."""
+    catalog = repository.catalog
+    for key, numbers in staying.items():
+        yield from catalog.sound_records(key, reversed(numbers))
+    for project in catalog.projects():
+        for key in catalog.artifacts(*project):
+            if key not in staying:
+                numbers = [n for n in catalog.versions(key) if (key, n) not in gone]
+                yield from catalog.sound_records(key, reversed(numbers))
 
 
 class _Reading:
@@ -146,12 +166,10 @@ class _Reading:
         """Whether all that was to be read was read."""
         return not self.is_spent and not self._is_damaged
 
-    def version(self, key: ArtifactKey, number: int, visit: Callable[[BlobRef], None]) -> None:
-        """Visit what a version holds."""
+    def version(self, version: VersionRecord | None, visit: Callable[[BlobRef], None]) -> None:
+        """Visit what a version holds; None: one that cannot be read."""
         self._left -= 1
-        try:
-            version = self._repository.catalog.version_ever(key, number)
-        except (Damaged, NotFound):
+        if version is None:
             self._is_damaged = True
             return
         self.walk(version.root.entry().blob, visit)

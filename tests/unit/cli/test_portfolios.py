@@ -52,6 +52,21 @@ def test_aliases_are_removed_where_they_are_expected(run: Run, three: Path) -> N
     one_line(run, 3, "alias", "--delete", "animals:best", line="is not set")
     one_line(run, 2, "alias", "--delete", "animals:v1", line="how a version is named")
     one_line(run, 2, "alias", "--delete", "animals", line="names no alias")
+    one_line(run, 2, "alias", "animals", "--expect", "v1", line="--expect goes with aliases")
+
+
+def test_no_alias_is_set_where_one_cannot_be(run: Run, three: Path) -> None:
+    one_line(run, 2, "alias", "animals", "good", "v7", line="alias 'v7': is how a version is named")
+    assert run("alias", "animals").stdout == b"best\tv1\n"
+    one_line(run, 2, "alias", "animals", "a\nb\x1b[2J", line=r"alias 'a\nb\x1b[2J': may not hold")
+
+
+def test_versions_that_are_deleted_are_not_the_newest(run: Run, three: Path) -> None:
+    run("rm", "animals:v2")
+    assert run("ls").stdout == b"animals\tdataset\tv1\n"
+    run("rm", "--force", "animals:v0", "animals:v1")
+    assert run("ls").stdout == b"animals\tdataset\t-\n"
+    assert run("--json", "ls").document[0]["newest"] is None
 
 
 def test_a_portfolio(run: Run, three: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +126,32 @@ def test_a_link_holds_what_it_links_to(repository: Repository) -> None:
     assert reclaimable(repository, found) == Reclaimable(0, is_exact=True)
 
 
+def test_links_that_go_with_it_hold_nothing(repository: Repository) -> None:
+    commit_tree(repository, {b"big": BIG})
+    link(repository, KEY, repository.catalog.version(KEY, 0), BEST)
+    found = freed(repository, 0)
+    assert found.is_exact
+    assert found.size > len(BIG)
+
+
+def test_records_of_other_versions_are_read_several_at_once(tmp_path: Path) -> None:
+    store = Counting()
+    with memory_repository(tmp_path, store) as repository:
+        for number in range(20):
+            commit_tree(repository, {b"f": b"%d" % number})
+            commit_tree(repository, {b"f": b"%d" % number}, BEST)
+    with memory_repository(tmp_path / "fresh", store) as repository:
+        doomed = [(KEY, repository.catalog.version(KEY, number)) for number in range(5)]
+        store.keys.clear()
+        assert reclaimable(repository, doomed).is_exact
+    alone = [some for some in store.keys if len(some) == 1 and "versions/" in some[0]]
+    assert alone == []
+    asked = {key for some in store.keys for key in some}
+    assert asked.issuperset(keys.version(KEY, number) for number in range(5, 20))
+    # Which versions there are is not asked for each that goes.
+    assert store.calls["list_names"] < 12
+
+
 def test_a_budget_bounds_the_reading(repository: Repository) -> None:
     commit_tree(repository, {b"f": noise(10_000), b"same": {b"big": BIG}})
     commit_tree(repository, {b"deep": {b"f": noise(10_000)}, b"same": {b"big": BIG}})
@@ -150,6 +176,19 @@ def test_a_huge_version_costs_what_it_does_not_share(repository: Repository) -> 
     assert not new.is_exact
     assert 5000 <= new.size < 15_000 < repository.catalog.version(KEY, 1).root.size
     assert 5000 <= freed(repository, 1).size <= new.size
+
+
+class Counting(FaultyStore):
+    """Notes which objects were asked for at once."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.keys: list[list[str]] = []
+
+    def get_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        asked = list(keys)
+        self.keys.append(asked)
+        return super().get_all(asked)
 
 
 def test_a_damaged_version_can_be_deleted(repository: Repository) -> None:

@@ -225,12 +225,23 @@ def test_the_newest_of_several_artifacts_are_looked_for_at_once() -> None:
     for number, key in enumerate(artifacts):
         for n in range(number):
             store.put(keys.version(key, n), b"{}")
-    found = Catalog(store).newest_numbers(artifacts)
+    found = Catalog(store).latest_numbers(artifacts)
     assert list(found.items()) == [(key, number - 1) for number, key in enumerate(artifacts)]
     store.meeting.abort()
     with pytest.raises(threading.BrokenBarrierError):
-        Catalog(store).newest_numbers(artifacts)
-    assert Catalog(store).newest_numbers([]) == {}
+        Catalog(store).latest_numbers(artifacts)
+    assert Catalog(store).latest_numbers([]) == {}
+
+
+def test_the_newest_of_several_that_are_not_deleted() -> None:
+    store = MemoryStore()
+    artifacts = [ArtifactKey("default", "default", f"a{n}") for n in range(3)]
+    for key, gone in zip(artifacts, ([], [2, 1], [0, 1, 2]), strict=True):
+        for number in range(3):
+            store.put(keys.version(key, number), b"{}")
+        for number in gone:
+            Catalog(store).mark_deleted(key, number)
+    assert list(Catalog(store).latest_numbers(artifacts).values()) == [2, 0, -1]
 
 
 class Meeting(MemoryStore):
