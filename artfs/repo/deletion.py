@@ -75,10 +75,10 @@ def reclaimable(
 ) -> Reclaimable:
     """The bytes of what these versions hold and no other live version of the store does.
 
-    Links to them go with them, and count for nothing. Nodes that a version shares with the nearest one that stays are not looked into. What is left of
-    it is looked for in the rest of the store, of which each node is read once; at most `budget` of
-    all nodes are read, in at most `patience` seconds. What is not found, or cannot be read, then
-    counts as reclaimable. Raises `Unreachable`.
+    Links to them go with them, and count for nothing. Nodes that a version shares with the nearest
+    one that stays are not looked into. What is left of it is looked for in the rest of the store,
+    of which each node is read once; at most `budget` of all nodes are read, in at most `patience`
+    seconds. What is not found, or cannot be read, then counts as reclaimable. Raises `Unreachable`.
     """
     reading = _Reading(repository, budget, patience)
     sizes: dict[bytes, int] = {}
