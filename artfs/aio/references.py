@@ -41,7 +41,7 @@ class ReferenceReads:
         if not file.verified:
             self._files[ino] = file = ReferenceFile(self._references, entry)  # what is there now
         if file.sized and not entry.size:
-            await self._run(entry, file.prove)
+            await self._run(entry, lambda: file.prove(0.0))
         return file
 
     def require_sized(self, entry: Entry) -> None:

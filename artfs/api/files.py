@@ -98,6 +98,9 @@ class _Chunks(io.RawIOBase):
         self._reference: ReferenceFile | None = None
         if entry.kind == Kind.REFERENCE:
             self._reference = ReferenceFile(repository.references, entry)
+            if not entry.size:
+                with as_os_errors(path):
+                    self._reference.prove()  # nothing will be read of it
 
     def readable(self) -> bool:
         return True

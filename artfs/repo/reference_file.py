@@ -1,19 +1,26 @@
 """Random access to a reference: its bytes in windows, each fetched when something in it is wanted.
 
 A request to a server takes as long as a megabyte does, so more is fetched than is asked for, and
-more each time to whoever goes on where he was.
+more each time to whoever goes on where he was. Who goes on for longer is given all that follows by
+one request, which is left where he is: some servers send no parts, and would send all that comes
+before anew each time.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
 
 from artfs.repo.references import References
+from artfs.sources.base import ENDLESS
 from artfs.types import Entry
 
-_FIRST, _LARGEST = 256 << 10, 4 << 20
+_FIRST, _STREAMED, _LARGEST = 256 << 10, 1 << 20, 4 << 20
 #: The kernel asks for what it reads ahead in pieces, and not in their order.
 _KEPT = 2
+#: Requests of a process that are left where readers are; each holds a connection.
+_streams = threading.BoundedSemaphore(8)
 
 
 class ReferenceFile:
@@ -31,6 +38,8 @@ class ReferenceFile:
         self._windows: list[tuple[int, bytes]] = []
         self._next = -1
         self._ahead = _FIRST
+        self._stream: Iterator[bytes] | None = None
+        self._process = os.getpid()
 
     def read(self, offset: int, size: int, patience: float | None = None) -> bytes:
         """The bytes [offset, offset+size), fewer at the end. Raises as `References.content`."""
@@ -46,19 +55,46 @@ class ReferenceFile:
                 offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def prove(self) -> bytes:
+    def prove(self, patience: float | None = None) -> bytes:
         """Nothing; raises as `read` if the source is not what was recorded."""
-        return b"".join(self._references.content(self.entry, 0, 0, 0.0))
+        return b"".join(self._references.content(self.entry, 0, 0, patience))
 
     def _window(self, offset: int, wanted: int, patience: float | None) -> tuple[int, bytes]:
         for start, window in self._windows:
             if start <= offset < start + len(window):
                 return start, window
-        self._ahead = min(2 * self._ahead, _LARGEST) if offset == self._next else _FIRST
-        stop = offset + max(wanted, self._ahead)
-        if self.sized:
-            stop = min(stop, self.entry.size)
-        data = b"".join(self._references.content(self.entry, offset, stop, patience))
+        if offset == self._next and self._process == os.getpid():
+            self._ahead = min(2 * self._ahead, _LARGEST)
+        else:
+            # A child process would take from its parent what comes for both.
+            self._ahead, self._stream, self._process = _FIRST, None, os.getpid()
+        data = self._fetched(offset, max(wanted, self._ahead), patience)
         self._next = offset + len(data)
         self._windows = [*self._windows, (offset, data)][-_KEPT:]
         return offset, data
+
+    def _fetched(self, offset: int, size: int, patience: float | None) -> bytes:
+        """At least `size` bytes, fewer at the end."""
+        end = self.entry.size if self.sized else ENDLESS
+        # Put back if there is more to come from it: one that failed is of no use.
+        stream, self._stream = self._stream, None
+        if stream is None:
+            content = self._references.content
+            if self._ahead < _STREAMED or not _streams.acquire(blocking=False):
+                return b"".join(content(self.entry, offset, min(offset + size, end), patience))
+            stream = _counted(content(self.entry, offset, end, patience))
+        parts = []
+        for part in stream:
+            parts.append(part)
+            size -= len(part)
+            if size <= 0:
+                self._stream = stream
+                break
+        return b"".join(parts)
+
+
+def _counted(stream: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from stream
+    finally:
+        _streams.release()

@@ -36,6 +36,9 @@ from artfs.types import DEFAULT_ENTITY, DEFAULT_PROJECT, Entry, Kind
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+#: Seconds for which an answer that goes on is taken to be of the state that it was asked for: a
+#: server may send a file that is overwritten meanwhile, and readers may take their time.
+_UNPROVEN = 1.0
 
 
 class _Hasher(Protocol):
@@ -165,7 +168,7 @@ class References:
         at = start
         while True:
             try:
-                for piece in source.read(reference, entry.size, at, end):
+                for piece in _read(source, reference, entry.size, at, end):
                     at += len(piece)
                     if hasher is not None:
                         hasher.update(piece)
@@ -216,6 +219,18 @@ class _Waiting:
             raise error
         time.sleep(pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+
+def _read(source: Source, reference: Reference, size: int, start: int, end: int) -> Iterator[bytes]:
+    """As `Source.read`; where only the source can tell, it is asked again while that goes on."""
+    is_told = bool(reference.checksum) and reference.checksum_kind not in _HASHERS
+    asked = time.monotonic()
+    for piece in source.read(reference, size, start, end):
+        if is_told and time.monotonic() - asked > _UNPROVEN:
+            for _ in source.read(reference, size, 0, 0):
+                pass
+            asked = time.monotonic()
+        yield piece
 
 
 def entry_of_found(found: Found, name: bytes) -> Entry:

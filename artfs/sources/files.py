@@ -66,10 +66,10 @@ class FileSource:
                 data = os.pread(fd, min(end - start, _PIECE), start)
                 if not data:
                     break
+                if reference.checksum and _state(os.fstat(fd)) != _state(before):
+                    raise changed(reference, "somebody writes to it")
                 start += len(data)
                 yield data
-            if reference.checksum and _state(os.fstat(fd)) != _state(before):
-                raise changed(reference, "somebody writes to it")
 
     def size(self, reference: Reference) -> int | None:
         """See `Source`."""

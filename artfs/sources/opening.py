@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 import weakref
 
@@ -18,6 +19,7 @@ class Sources:
         self._options = options
         self._lock = threading.Lock()
         self._opened: dict[str, Source] = {}
+        self._process = os.getpid()
         #: Releases connections; also when nobody has this object any more.
         self.close = weakref.finalize(self, _close, self._lock, self._opened)
 
@@ -26,6 +28,9 @@ class Sources:
         not installed."""
         scheme = "http" if scheme == "https" else scheme
         with self._lock:
+            if self._process != os.getpid():
+                self._opened.clear()  # a child process must not use its parent's connections
+                self._process = os.getpid()
             source = self._opened.get(scheme)
             if source is None:
                 source = self._open(scheme)

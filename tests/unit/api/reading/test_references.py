@@ -46,6 +46,18 @@ def test_a_changed_source(home: Path, fs: ArtfsFileSystem, web: WebServer, tmp_p
             read("refs:v0/other")
 
 
+def test_what_was_empty(home: Path, fs: ArtfsFileSystem, web: WebServer) -> None:
+    """Nothing of it is read, so it is asked for when it is opened."""
+    refer(home, {"empty": web.write("empty", b"")})
+    for opened in (lambda: artfs.open("refs:v0", "empty"), lambda: fs.open("refs:v0/empty")):
+        with opened() as file:
+            assert file.read(10) == b""
+    web.write("empty", b"no more", 1_700_000_001)
+    for opened in (lambda: artfs.open("refs:v0", "empty"), lambda: fs.open("refs:v0/empty")):
+        with fails(errno.EIO):
+            opened().read(10)
+
+
 def test_no_length(home: Path, fs: ArtfsFileSystem, web: WebServer) -> None:
     refer(home, {"u": web.write("u", BIG)}, checksum=False)
     assert fs.cat_file("refs:v0/u", 5, 9) == BIG[5:9]
