@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import artfs
 from artfs import Artifact
+from artfs.api.content import Content
 from artfs.errors import (
     ArtfsError,
     ArtifactFinalizedError,
@@ -423,6 +425,32 @@ def test_a_directory_that_collides_adds_nothing() -> None:
     with pytest.raises(InvalidValue):
         artifact.add_dir("images", "in")
     assert artifact.digest == before
+
+
+def test_a_directory_that_collides_deep_inside_adds_nothing() -> None:
+    artifact = _images({"in/deep/er/x": "model.h5"})
+    Path("images/deep").mkdir()
+    Path("images/deep/er").write_text("a file")
+    before = artifact.digest
+    with pytest.raises(InvalidValue, match="'in/deep/er': is a directory"):
+        artifact.add_dir("images", "in")
+    assert artifact.digest == before
+
+
+def test_files_that_collide_with_one_another_are_not_added(repository: Repository) -> None:
+    content = Content(repository)
+    entry = content.store_bytes(b"x")
+    with pytest.raises(InvalidValue, match="'a': is a file"):
+        content.set_all({(b"x",): entry, (b"a",): entry, (b"a", b"b"): entry})
+    assert not content.build().count
+    content.close()
+
+
+def test_metadata_is_as_it_was_when_it_was_given() -> None:
+    given: dict[str, Any] = {"list": [1], "pair": (1, 2)}
+    artifact = Artifact("data", "t", metadata=given)
+    given["list"].append(2)
+    assert artifact.metadata == {"list": [1], "pair": [1, 2]}
 
 
 def test_a_directory_with_a_fifo_adds_nothing() -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import artfs
 from artfs import Artifact
+from artfs.api import committing
 from artfs.api.place import find_place
-from artfs.errors import CommitConflict, InvalidValue, NotFound
+from artfs.errors import CommitConflict, Conflict, InvalidValue, NotFound
 from artfs.format import keys
 from artfs.repo.blobs import Blobs
 from artfs.repo.commit import commit
 from artfs.repo.editing import new_directory
+from artfs.repo.merge import Merged, merge
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.types import BlobRef, Entry, Kind
@@ -160,6 +163,38 @@ def test_drafts_of_one_version_do_not_lose_each_others_changes() -> None:
     assert (one.version, two.version) == ("v1", "v2")
     assert stored("data") == {"d": None, "d/b": b"b", "d/one": b"\x89HDF", "d/two": b"\x89HDF"}
     assert two.digest == fetched().digest
+
+
+def test_a_draft_is_put_on_what_others_log_while_it_is_put_on_their_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = saved(a="a")
+    draft = old.new_draft()
+    draft.add_file("model.h5", "mine")
+    saved(a="second")
+
+    def late(*args: Any) -> Merged:  # noqa: ANN401  # handed on
+        merged = merge(*args)
+        monkeypatch.setattr(committing, "merge", merge)
+        saved(a="third")
+        return merged
+
+    monkeypatch.setattr(committing, "merge", late)
+    draft.save()
+    assert (draft.version, stored("data")) == ("v3", {"a": b"third", "mine": b"\x89HDF"})
+
+
+def test_content_that_is_shared_and_gone_is_an_error_that_says_what_to_do(
+    home: Path,
+) -> None:
+    saved(a="shared")
+    artifact = made(b="shared", c="new")
+    for pack in (home / "store/packs").rglob("*"):
+        if pack.is_file():
+            pack.unlink()
+    with pytest.raises(Conflict, match="was removed meanwhile") as raised:
+        artifact.save()
+    assert raised.value.hint == "make the artifact again"
 
 
 def test_drafts_that_changed_the_same_path() -> None:

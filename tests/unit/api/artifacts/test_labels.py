@@ -10,6 +10,7 @@ import pytest
 import artfs
 from artfs import Artifact
 from artfs.errors import ArtifactNotLoggedError, InvalidValue
+from artfs.repo import labels
 from tests.unit.api.artifacts.contents import made, saved, versions
 
 
@@ -73,6 +74,21 @@ def test_changes_of_two_are_both_kept() -> None:
     assert found.tags == ["b", "one", "other", "two"]
     assert found.description == "two"
     assert two.metadata == found.metadata
+
+
+def test_what_was_not_changed_stays_as_others_have_saved_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved(a="1")
+    one, two = fetched(), fetched()
+    monkeypatch.setattr(labels, "now", lambda: "2030-01-02T03:04:05Z")
+    one.description, one.ttl = "about", timedelta(hours=1)
+    one.save()
+    two.tags = ["two"]
+    two.save()
+    for found in (two, fetched()):
+        assert (found.description, found.ttl, found.tags) == ("about", timedelta(hours=1), ["two"])
+        assert found.created_at < found.updated_at == "2030-01-02T03:04:05Z"
 
 
 def test_a_draft_has_the_labels_that_the_version_has_now() -> None:

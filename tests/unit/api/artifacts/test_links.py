@@ -29,7 +29,9 @@ def test_link_and_unlink() -> None:
         assert link.source_qualified_name == "default/default/data:v0"
         assert link.source_artifact.name == "data:v0"
         assert (link.digest, link.type, link.state) == (one.digest, "dataset", "COMMITTED")
-    assert [link.qualified_name for link in one.linked_artifacts] == ["default/models/best:v0"]
+    for each in (one, linked):
+        names = [link.qualified_name for link in each.linked_artifacts]
+        assert names == ["default/models/best:v0"]
     assert stored("models/best") == {"a": b"1"}
     with pytest.raises(InvalidValue, match="is a version and not a link"):
         one.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_entries_of_other_artifacts_have_the_digest_of_their_content(first: Arti
     row = artifact.manifest.to_manifest_json()["contents"]["x"]
     there = first.manifest.to_manifest_json()["contents"]["two.table.json"]
     assert row == {**there, "ref": "artfs://default/default/first:v0/two.table.json"}
+
+
+@pytest.mark.parametrize("name", ["a b%20c?#.txt", "d/\u732b", os.fsdecode(b"d/\xff")])
+def test_an_entry_is_referred_to_whatever_its_name(name: str) -> None:
+    saved("base", **{name: "x"})
+    uri = artfs.Api().artifact("base").get_path(name).ref_url()
+    artifact = Artifact("top", "dataset")
+    artifact.add_reference(uri, "y")
+    artifact.save()
+    assert uri.isascii()
+    assert local(artifact.download("out")) == {"y": b"x"}
 
 
 def test_download_of_what_it_depends_on() -> None:

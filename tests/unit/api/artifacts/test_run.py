@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import artfs
-from artfs import Run
+from artfs import Artifact, Run
 from artfs.api.place import find_place
 from artfs.errors import Conflict, InvalidValue, NotFound, Unreachable
 from artfs.format.record import VersionRecord
@@ -92,6 +93,37 @@ def test_what_wait_has_raised_is_not_raised_again(gate: Gate) -> None:
         run.log_artifact(artifact, aliases=["two"])  # once more
     assert (artifact.version, stored("data")) == ("v0", {"a": b"a"})
     assert artifact.aliases == ["latest", "one", "two"]
+
+
+def test_all_that_failed_is_told_and_the_run_has_failed(gate: Gate) -> None:
+    gate.opened.set()
+    with artfs.init(id="r") as run:
+        run.use_artifact(saved("used", a="a"))
+        gate.error = Unreachable("store", "does not answer")
+        run.log_artifact(made("one", a="a"))
+        run.log_artifact(made("two", a="a"))
+        with pytest.raises(Unreachable) as raised:
+            run.finish()
+    assert raised.value.__notes__ == ["and: store: does not answer"]
+    recorded = artfs.Api().run("r")
+    assert (recorded.state, recorded.exit_code) == ("failed", 1)
+
+
+def test_what_is_logged_while_another_thread_finishes_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever finishes it has not waited for this; so `log_artifact` does."""
+    run = artfs.init()
+    begin = Artifact.log_in
+
+    def late(*args: Any, **options: Any) -> object:  # noqa: ANN401  # handed on
+        job = begin(*args, **options)
+        run.finish()
+        return job
+
+    monkeypatch.setattr(Artifact, "log_in", late)
+    artifact = run.log_artifact(made(a="a"))
+    assert artifact.state == "COMMITTED"
 
 
 def test_an_error_in_the_block_is_the_one_that_is_raised(gate: Gate) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import artfs
+from artfs.api import files
 from artfs.api.files import VersionFile
 from artfs.format import walk
 from artfs.repo.blobs import Blobs
-from artfs.repo.reading import drive, resolve
-from artfs.types import BlobRef
+from artfs.repo.reading import chunks_at, drive, resolve
+from artfs.types import BlobRef, Entry
 from tests.unit.api.reading.conftest import Put
-from tests.unit.repo.trees import commit_tree, memory_repository, noise
+from tests.unit.repo.trees import KEY, commit_tree, memory_repository, noise
 
 BIG = noise(2 << 20)
 
@@ -142,6 +143,24 @@ def test_only_the_chunks_needed_are_read(tmp_path: Path) -> None:
         assert reads((starts[1], starts[12] - starts[1])) == list(range(1, 12))
         assert reads((0, len(BIG))) == list(range(len(pieces)))
         assert reads(*((at, 1000) for at in range(0, len(BIG), 1000))) == list(range(len(pieces)))
+
+
+def test_whoever_goes_on_is_read_ahead_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def recording(entry: Entry, blobs: Blobs, at: int, length: int) -> tuple[int, bytes]:
+        asked.append(length)
+        return chunks_at(entry, blobs, at, length)
+
+    monkeypatch.setattr(files, "chunks_at", recording)
+    with memory_repository(tmp_path) as repository:
+        commit_tree(repository, {b"big": BIG})
+        root = repository.catalog.version(KEY, 0).root.entry()
+        with VersionFile(resolve(root, b"big", repository.blobs), repository, "big") as file:
+            assert b"".join(iter(lambda: file.read(1000), b"")) == BIG
+    assert asked[:2] == [1, 1]
+    assert asked[2:6] == [128 << 10, 256 << 10, 512 << 10, 1 << 20][: len(asked) - 2]
+    assert len(asked) > 4
 
 
 _IMPORTED = """

@@ -150,6 +150,15 @@ def test_a_project_is_a_directory_of_versions(put: Put, fs: ArtfsFileSystem) -> 
     assert ArtfsFileSystem(project="other").cat("plants:v0/f") == b"other"
 
 
+def test_an_artifact_whose_versions_are_all_deleted_is_not_listed(
+    put: Put, fs: ArtfsFileSystem
+) -> None:
+    put({b"f": b"0"})
+    put({b"f": b"1"}, ArtifactKey("default", "default", "plants"))
+    fs._versions.repository.catalog.mark_deleted(ArtifactKey("default", "default", "plants"), 0)
+    assert set(fs.ls("", detail=False)) == {"animals:v0", "animals:latest"}
+
+
 def test_refs(put: Put, fs: ArtfsFileSystem) -> None:
     put({b"a:b": b"colon"})
     put({b"f": b"1"}, alias="best")
