@@ -173,7 +173,10 @@ def _found(
     checksum: bool,
     itself: bool = False,
 ) -> Found:
-    uri = uri or f"gs://{blob.bucket.name}/{blob.name}"
+    if not uri:
+        uri = f"gs://{blob.bucket.name}/{blob.name}"
+        if _parsed(uri)[1] != blob.name:  # it ends as a URI with a generation: say which
+            uri += f"#{blob.generation}"
     updated: datetime | None = blob.updated
     mtime_ns = int(updated.timestamp() * 1e6) * 1000 if updated is not None else 0
     if not checksum:

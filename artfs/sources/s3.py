@@ -80,7 +80,7 @@ class S3Source:
                 about = client.head_object(Bucket=bucket, Key=key, **_version(version))
             except ClientError as error:
                 if version or not is_missing(error):
-                    raise _missing(uri, bucket, key, error) from error
+                    raise _missing(uri, bucket, key, version, error) from error
             except BotoCoreError as error:
                 raise _said(bucket, key, error) from error
             else:
@@ -92,8 +92,13 @@ class S3Source:
             for about in _listed(client, bucket, prefix):
                 if len(found) == limit:
                     raise too_many(uri, limit)
-                there = f"s3://{bucket}/{about['Key']}"
                 path = relative_path(about["Key"], prefix, uri)
+                there = f"s3://{bucket}/{about['Key']}"
+                if _parsed(there) != (bucket, about["Key"], ""):
+                    raise InvalidValue(
+                        f"{shown(uri)}: object '{about['Key']}'", "ends as a URI with a version",
+                        "choose a prefix without it",
+                    )  # fmt: skip
                 found.append(_found(there, path, about, checksum))
         except (BotoCoreError, ClientError) as error:
             raise _said(bucket, prefix, error) from error
@@ -195,14 +200,18 @@ def _listed(client: S3Client, bucket: str, prefix: str) -> Iterator[Any]:
     except ClientError:
         keeps = False  # we need not be allowed to ask, and not every server knows
     if keeps:
-        for page in client.get_paginator("list_object_versions").paginate(
-            Bucket=bucket, Prefix=prefix
-        ):
-            yield from (
-                one for one in page.get("Versions", ())
-                if one["IsLatest"] and not one["Key"].endswith("/")
-            )  # fmt: skip
-        return
+        pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        try:
+            for page in pages:
+                yield from (
+                    one for one in page.get("Versions", ())
+                    if one["IsLatest"] and not one["Key"].endswith("/")
+                )  # fmt: skip
+            return
+        except ClientError as error:
+            # s3:ListBucketVersions is another right than s3:ListBucket, which will do.
+            if code_of(error) != "AccessDenied":
+                raise
     for listing in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (one for one in listing.get("Contents", ()) if not one["Key"].endswith("/"))
 
@@ -225,8 +234,10 @@ def _check(reference: Reference, size: int, etag: str, total: int | None) -> Non
         raise changed(reference, f"it has {total} bytes, not {size}")
 
 
-def _missing(uri: str, bucket: str, key: str, error: ClientError) -> ArtfsError | OSError:
-    if is_missing(error) or status_of(error) == 400:  # an id that is none
+def _missing(
+    uri: str, bucket: str, key: str, version: str, error: ClientError
+) -> ArtfsError | OSError:
+    if version and (is_missing(error) or status_of(error) == 400):  # an id that is none
         return NotFound(shown(uri), "has no such version")
     return _said(bucket, key, error)
 

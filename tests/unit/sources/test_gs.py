@@ -19,7 +19,7 @@ from artfs.errors import (
     Unreachable,
 )
 from artfs.format.reference import Reference, entry_of, reference_of
-from artfs.repo.references import References
+from artfs.repo.references import References, entry_of_found
 from tests.support.gcsserver import gcs_server, program
 from tests.support.s3server import free_ports
 from tests.unit.sources.conftest import Recorded
@@ -99,6 +99,10 @@ def test_prefixes(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # n
     for key in ("images/cat.png", "images/sub/dog.png", "images2/no.png"):
         bucket.blob(key).upload_from_string(key.encode())
     describe = recorded.references.describe
+    bucket.blob("odd/a#5").upload_from_string(b"odd")
+    (odd,) = describe(f"gs://{bucket.name}/odd")
+    assert (odd.path, recorded.read(entry_of_found(odd, b"odd"))) == ("a#5", b"odd")
+    bucket.blob("odd/a#5").delete()
     found = describe(f"gs://{bucket.name}/images")
     assert [one.path for one in found] == ["cat.png", "sub/dog.png"]
     assert found[0].reference.uri == f"gs://{bucket.name}/images/cat.png"

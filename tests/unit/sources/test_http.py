@@ -19,6 +19,7 @@ from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, U
 from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
+from artfs.sources.addresses import why_refused
 from artfs.store.options import SourcePolicy, StoreOptions
 from tests.support.webserver import WebServer
 from tests.unit.sources.conftest import Recorded
@@ -121,11 +122,17 @@ def test_what_cannot_be(web: WebServer, recorded: Recorded) -> None:
     ["169.254.169.254", "2852039166", "0xa9fea9fe", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0",
      "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "224.0.0.1",
      "100.100.100.200", "[::]", "168.63.129.16", "[64:ff9b:1::a9fe:a9fe]",
-     "[::ffff:0:a9fe:a9fe]"],
+     "[64:ff9b:1:a9fe:a9:fe00::]", "[64:ff9b:1:a9:fe:a9fe::]", "[64:ff9b:1:0:a9:fea9:fe00:0]",
+     "[fd00:ec2::23]", "[fd00:c1::a9fe:a9fe]", "[::ffff:0:a9fe:a9fe]"],
 )  # fmt: skip
 def test_addresses_that_nothing_may_be_read_from(recorded: Recorded, host: str) -> None:
     with pytest.raises(SourceRefused, match=r"metadata service|no address of a server"):
         recorded.entry(f"http://{host}/latest/meta-data/")
+
+
+@pytest.mark.parametrize("address", ["64:ff9b:1::808:808", "64:ff9b:1:0:8:808:f000:0", "::1"])
+def test_addresses_that_may_be_read_from(address: str) -> None:
+    assert why_refused(address, private=True) == ""
 
 
 def test_private_addresses_can_be_closed(web: WebServer, repository: Repository) -> None:

@@ -125,10 +125,32 @@ def test_prefixes(
         describe(f"s3://{bucket}/images", max_objects=1)
 
 
+def test_a_prefix_whose_versions_we_may_not_list(
+    s3_proxy: FaultProxy, client: S3Client, versioned: str, references: References
+) -> None:
+    """It takes a right of its own; an ETag tells, too."""
+    client.put_object(Bucket=versioned, Key="p/k", Body=b"one")
+    s3_proxy.fail(Fault("status", "GET", "?versions", status=403, code="AccessDenied"), 1)
+    (found,) = references.describe(f"s3://{versioned}/p")
+    assert (found.path, found.reference.version) == ("k", "")
+    assert found.reference.checksum_kind == "etag"
+
+
+def test_keys_that_end_as_a_uri_with_a_version(
+    client: S3Client, bucket: str, recorded: Recorded
+) -> None:
+    """They would lead to another object."""
+    client.put_object(Bucket=bucket, Key="p/k?versionId=7", Body=b"one")
+    with pytest.raises(InvalidValue, match="ends as a URI with a version"):
+        recorded.references.describe(f"s3://{bucket}/p")
+
+
 def test_what_cannot_be(client: S3Client, bucket: str, recorded: Recorded) -> None:
     describe = recorded.references.describe
     with pytest.raises(NotFound, match="none below it"):
         describe(f"s3://{bucket}/nothing")
+    with pytest.raises(SourceRefused, match="the server answers"):
+        describe(f"s3://{bucket}/a/../b")  # SeaweedFS has no such names
     with pytest.raises(NotFound, match="no such version"):
         describe(f"s3://{bucket}/k?versionId=none")
     with pytest.raises(SourceRefused, match="no such bucket"):
