@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from artfs.api.values.base import Value, from_document
-from artfs.api.values.optional import is_array, is_scalar
-from artfs.api.values.places import JsonValue, Source, Target
+from artfs.api.values.optional import is_array, is_scalar, plain_of
+from artfs.api.values.places import JsonValue, Source, Target, with_json_keys
 
 #: What somebody puts into a table.
 Cell: TypeAlias = Any
@@ -20,6 +20,8 @@ def cell_to_json(value: Cell, target: Target) -> JsonValue:
     """Raises `TypeError` for what JSON has no form for."""
     if isinstance(value, Value):
         return value.to_json(target)
+    if isinstance(value, enum.Enum):  # which may be a number or a string as well
+        return value.name
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -27,7 +29,7 @@ def cell_to_json(value: Cell, target: Target) -> JsonValue:
     if is_array(value) or is_scalar(value):
         return _numpy_to_json(value, target)
     if isinstance(value, dict):
-        return {str(key): cell_to_json(item, target) for key, item in value.items()}
+        return with_json_keys({key: cell_to_json(item, target) for key, item in value.items()})
     if isinstance(value, set | frozenset):
         value = sorted(value, key=repr)
     if isinstance(value, list | tuple):
@@ -38,7 +40,7 @@ def cell_to_json(value: Cell, target: Target) -> JsonValue:
 
 
 def _numpy_to_json(value: Cell, target: Target) -> JsonValue:
-    plain = value.tolist()
+    plain = plain_of(value)
     if type(value).__name__ == "datetime64" and isinstance(plain, int):
         return plain / 1_000_000  # nanoseconds, for which Python has no type
     return str(plain) if isinstance(plain, complex) else cell_to_json(plain, target)
@@ -60,8 +62,6 @@ def _other_to_json(value: Cell, target: Target) -> JsonValue:
         return float(value)
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, enum.Enum):
-        return value.name
     if hasattr(value, "tolist"):  # arrays of other libraries
         return cell_to_json(value.tolist(), target)
     if callable(value) and hasattr(value, "__qualname__"):
@@ -77,5 +77,9 @@ def cell_from_json(value: Cell, source: Source) -> Cell:
     return value
 
 
-def time_from_json(value: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(value / 1000, tz=datetime.UTC)
+def time_from_json(value: float) -> datetime.datetime | float:
+    """The time; the number itself where Python has no such time."""
+    try:
+        return datetime.datetime.fromtimestamp(value / 1000, tz=datetime.UTC)
+    except (ValueError, OverflowError):
+        return value

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from artfs.api.values.optional import Foreign, is_array, is_scalar
-from artfs.api.values.places import Json, JsonValue, Source, Target
+from artfs.api.values.places import Json, JsonValue, Source, Target, with_json_keys
 
 
 class ColumnType:
@@ -432,7 +432,7 @@ def _params_to_json(value: JsonValue, target: Target) -> JsonValue:
     if isinstance(value, ColumnType):
         return value.to_json(target)
     if isinstance(value, dict):
-        return {str(key): _params_to_json(item, target) for key, item in value.items()}
+        return with_json_keys({key: _params_to_json(item, target) for key, item in value.items()})
     if isinstance(value, set):
         value = sorted(value, key=repr)
     if isinstance(value, list):

@@ -9,15 +9,22 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from artfs.errors import Unsupported
 
 #: An object of a package that may not be installed, and has no type here then.
 Foreign: TypeAlias = Any
 
+
+class Arraylike(Protocol):
+    """What can become a numpy array: one itself, tensors of torch, TensorFlow and JAX."""
+
+    def __array__(self) -> Any: ...  # noqa: ANN401  # numpy's, which may not be installed
+
+
 # What `pip install` calls the packages whose modules are called otherwise.
-_DISTRIBUTIONS = {"PIL": "pillow"}
+_DISTRIBUTIONS = {"PIL": "pillow", "imageio_ffmpeg": "imageio-ffmpeg"}
 
 
 def require(module: str, purpose: str) -> ModuleType:
@@ -38,6 +45,29 @@ def is_array(value: object) -> bool:
 def is_scalar(value: object) -> bool:
     """Whether it is a numpy number, string, time or truth value."""
     return _is_instance(value, "numpy", "generic")
+
+
+def array_of(value: Foreign) -> Foreign:
+    """The numpy array of what is like one; None of anything else."""
+    if is_array(value):
+        return value
+    if is_torch_tensor(value):
+        return value.detach().cpu().numpy()
+    if hasattr(value, "__array__"):
+        return require("numpy", type(value).__name__).asarray(value)
+    return None
+
+
+def plain_of(value: Foreign) -> Foreign:
+    """A numpy number or array as Python's numbers and lists."""
+    plain = value.tolist()
+    # What is longer than Python's numbers stays what it is.
+    return float(plain) if is_scalar(plain) else plain
+
+
+def bare(value: Foreign) -> Foreign:
+    """A numpy number as Python's; anything else as it is."""
+    return plain_of(value) if is_scalar(value) else value
 
 
 def is_dataframe(value: object) -> bool:

@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
+from artfs.api.values.optional import is_array, is_scalar, plain_of
+
 if TYPE_CHECKING:
     from artfs.api.values.base import Value
 
@@ -75,13 +77,33 @@ class Source(Protocol):
 
 
 def encode(document: object) -> bytes:
-    """A JSON document byte for byte as W&B writes it, so that equal ones have equal digests."""
-    return json.dumps(document, sort_keys=True).encode()
+    """A JSON document byte for byte as W&B writes it, so that equal ones have equal digests.
+
+    Raises `TypeError` for what JSON has no form for; numpy's numbers and arrays have one.
+    """
+    return json.dumps(document, sort_keys=True, default=_plain).encode()
 
 
 def encode_compact(content: object) -> bytes:
     """The same for JSON in media files, which W&B writes otherwise."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return text.encode()
+
+
+def _plain(value: object) -> JsonValue:
+    if is_array(value) or is_scalar(value):
+        return plain_of(value)
+    raise TypeError(f"{value!r}, of type {type(value).__name__}, has no form in JSON")
+
+
+def with_json_keys(items: dict[Any, Any]) -> dict[Any, Any]:
+    """The same with keys that JSON takes and can sort: as they are where it does, as W&B leaves
+    them to it (`1, 2, 10`, and then strings); else as strings."""
+    if all(isinstance(key, str) for key in items):
+        return items
+    if all(isinstance(key, int | float) for key in items) or items.keys() == {None}:
+        return items
+    return {str(key): item for key, item in items.items()}
 
 
 def wandb_digest(content: bytes) -> str:

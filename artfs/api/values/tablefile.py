@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.cells import cell_from_json, cell_to_json, time_from_json
-from artfs.api.values.optional import is_array, require
+from artfs.api.values.optional import Foreign, is_array, require
 from artfs.api.values.places import Json, Source, Target, name_of
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ def to_json(table: Table, target: Target) -> Json:
             continue
         if len(array.shape) == 1 and array.shape[0] <= MAX_VECTOR:
             column_types[column] = types.ListOf(types.NUMBER, array.shape[0])
-        elif all(is_array(row[position]) for row in table.data):
+        elif all(_is_storable(row[position]) for row in table.data):
             stored = _store_arrays(table, column, array, target)
             column_types[column] = _with_array(column_types[column], stored)
             elsewhere.add(position)
-        # Arrays with None among them have no common shape, and are written as lists.
+        # Arrays with None among them have no common shape, and are written as lists; as are those
+        # of Python objects, which nobody would load, as that is to run what a file says.
     return {
         "_type": "table",
         "columns": table.columns,
@@ -53,6 +54,10 @@ def to_json(table: Table, target: Target) -> Json:
         "column_types": types.TypedDict({**column_types}).to_json(target),
         "log_mode": table.log_mode,
     }
+
+
+def _is_storable(cell: Foreign) -> bool:
+    return is_array(cell) and not cell.dtype.hasobject
 
 
 def _array_in(kind: types.ColumnType) -> types.NDArray | None:

@@ -122,6 +122,34 @@ def test_only_strings_are_primary_keys() -> None:
         small().set_pk("a")
 
 
+def test_a_time_that_python_does_not_have_is_a_number(ours: Folder) -> None:
+    rows = [[datetime.datetime.max], [datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC)]]
+    values.write(Table(["t"], rows), "v", ours)
+    read = values.read("v", ours)
+    assert isinstance(read, Table)
+    assert read.data == [[253402300800000], rows[1]]
+
+
+def test_arrays_of_objects_are_written_as_lists(ours: Folder) -> None:
+    cells = [[np.array([[{"k": 1}], [None]], dtype=object)]]
+    values.write(Table(["a"], cells), "v", ours)
+    read = values.read("v", ours)
+    assert isinstance(read, Table)
+    assert read.data == [[[[{"k": 1}], [None]]]]
+    assert ours.media() == []
+
+
+def test_numbers_longer_than_pythons(ours: Folder) -> None:
+    values.write(Table(["a"], [[np.longdouble(1.5)]], allow_mixed_types=True), "v", ours)
+    assert ours.document("v.table.json")["data"] == [[1.5]]
+
+
+def test_keys_of_several_kinds_are_strings(ours: Folder) -> None:
+    cells = [[{1: "a", "b": 2, None: 3}]]
+    values.write(Table(["a"], cells, allow_mixed_types=True), "v", ours)
+    assert ours.document("v.table.json")["data"] == [[{"1": "a", "b": 2, "None": 3}]]
+
+
 def test_incremental_tables_are_refused() -> None:
     with pytest.raises(ValueError, match="log_mode 'INCREMENTAL'"):
         Table(log_mode="INCREMENTAL")  # type: ignore[arg-type]  # that is the point
