@@ -6,24 +6,22 @@ import io
 import sys
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.content import Staged, content_of
 from artfs.api.values.media import Media, stored
-from artfs.api.values.optional import require
+from artfs.api.values.optional import Arraylike, Foreign, array_of, require
 from artfs.api.values.places import Json, Source
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class Audio(Media):
     """A sound clip: the path of a file, a reference (`s3://…`), or samples.
 
-    Samples are a numpy array or list, of one dimension, or with a second one for channels; floats
-    from -1 to 1 (what is beyond is cut off), or 16 or 32 bit integers. They are saved as WAV with
-    16 bits, at `sample_rate` samples a second, and need numpy.
+    Samples are a numpy array, a tensor or a list, of one dimension, or with a second one for
+    channels; floats from -1 to 1 (what is beyond is cut off, what is no number is silent), or 16
+    or 32 bit integers. They are saved as WAV with 16 bits, at `sample_rate` samples a second, and
+    need numpy.
     """
 
     type_name = "audio-file"
@@ -31,7 +29,7 @@ class Audio(Media):
 
     def __init__(
         self,
-        data_or_path: str | Path | list[Any] | np.ndarray,
+        data_or_path: str | Path | list[Any] | Arraylike,
         sample_rate: int | None = None,
         caption: str | None = None,
     ) -> None:
@@ -43,8 +41,12 @@ class Audio(Media):
             return
         if sample_rate is None:
             raise ValueError("samples need a sample_rate")
-        self.duration = len(data_or_path) / float(sample_rate)
-        super().__init__(Staged(_wav(data_or_path, sample_rate), ".wav"), caption)
+        numpy = require("numpy", "Audio of samples")
+        found = array_of(data_or_path)
+        samples = numpy.asarray(data_or_path) if found is None else found
+        wav = _wav(samples, sample_rate)
+        self.duration = len(samples) / float(sample_rate)
+        super().__init__(Staged(wav, ".wav"), caption)
 
     @classmethod
     def from_json(cls, document: Json, source: Source) -> Self:
@@ -54,13 +56,14 @@ class Audio(Media):
         return audio
 
 
-def _wav(samples: object, rate: int) -> bytes:
+def _wav(data: Foreign, rate: int) -> bytes:
     numpy = require("numpy", "Audio of samples")
-    data: Any = numpy.asarray(samples)
     if data.ndim not in (1, 2):
         raise ValueError(f"samples have one or two dimensions, and not {data.ndim}")
     if data.dtype.kind == "f":
-        data = numpy.rint(numpy.clip(data, -1, 1) * 32767)
+        # By way of 32 bits, as libsndfile does it for W&B, to the last bit.
+        data = numpy.rint(numpy.nan_to_num(data.astype(numpy.float64)) * 2.0**31)
+        data = numpy.clip(data, -(2**31), 2**31 - 1).astype(numpy.int64) >> 16
     elif data.dtype == numpy.int32:
         data = data >> 16
     elif data.dtype != numpy.int16:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.base import Value, read
+from artfs.api.values.optional import bare
 from artfs.api.values.places import Json, Source, Target, encode, wandb_digest
 
 
@@ -17,10 +18,11 @@ class Classes(Value):
     type_name = "classes"
 
     def __init__(self, class_set: Sequence[Mapping[str, Any]]) -> None:
+        class_set = list(class_set)
         for one in class_set:
             if "id" not in one or "name" not in one:
                 raise ValueError(f"a class needs an id and a name: {one!r}")
-        self.class_set = [dict(one) for one in class_set]
+        self.class_set = [{**one, "id": bare(one["id"])} for one in class_set]
 
     def get_type(self) -> types.ColumnType:
         """The type of a column that holds ids of these classes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self, TextIO
+from typing import IO, Any, Self
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.content import LocalFile, Staged
@@ -18,7 +18,7 @@ _HEAD = (
 
 
 class Html(Media):
-    """A page: HTML as a string, an open text file, or the path of a file that ends in `.html`.
+    """A page: HTML as a string, an open file, or the path of a file that ends in `.html`.
 
     - `inject`: put W&B's style sheet into its head; the page is then a copy of the file
     - `data_is_not_path`: a string is HTML even if there is a file of that name
@@ -28,7 +28,7 @@ class Html(Media):
     folder = "media/html"
 
     def __init__(
-        self, data: str | Path | TextIO, inject: bool = True, data_is_not_path: bool = False
+        self, data: str | Path | IO[Any], inject: bool = True, data_is_not_path: bool = False
     ) -> None:
         path = None if data_is_not_path else _as_path(data)
         if path is not None:
@@ -37,10 +37,10 @@ class Html(Media):
             html = data
         elif isinstance(data, Path):
             raise ValueError(f"{data} is no file that ends in .html")
+        elif hasattr(data, "read"):
+            html = _text_of(data)
         else:
-            if data.seekable():
-                data.seek(0)
-            html = data.read()
+            raise ValueError(f"data must be a string or an open file, not {type(data).__name__}")
         self._html: str | None = _with_head(html) if inject else html
         if path is not None and not inject:
             super().__init__(LocalFile(path))
@@ -62,7 +62,15 @@ class Html(Media):
         return page
 
 
-def _as_path(data: str | Path | TextIO) -> Path | None:
+def _text_of(file: IO[Any]) -> str:
+    """All that is in an open file, which is in UTF-8 where it was opened as binary."""
+    if file.seekable():
+        file.seek(0)
+    content: str | bytes = file.read()
+    return content.decode() if isinstance(content, bytes) else content
+
+
+def _as_path(data: str | Path | IO[Any]) -> Path | None:
     # Whole pages are too long for names of files, and asking for one is an error.
     if not isinstance(data, str | Path) or not str(data).endswith(".html") or "\0" in str(data):
         return None

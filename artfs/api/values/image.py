@@ -5,31 +5,33 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from artfs.api.values import pixels
 from artfs.api.values.classes import Classes, read_classes
 from artfs.api.values.content import Content, Reference, Staged, content_of
 from artfs.api.values.media import Media, stored
-from artfs.api.values.optional import require
+from artfs.api.values.optional import Arraylike, require
 from artfs.api.values.overlays import BoundingBoxes2D, ImageMask
 from artfs.api.values.places import Json, Source, Target
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image as PILImage
 
 #: Pillow's names of the formats that arrays and Pillow images are saved in.
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}
+
+T = TypeVar("T")
 
 Boxes: TypeAlias = "Mapping[str, BoundingBoxes2D | Mapping[str, Any]]"
 Masks: TypeAlias = "Mapping[str, ImageMask | Mapping[str, Any]]"
 
 
 class Image(Media):
-    """An image: a numpy array (height, width, channels; numbers from 0 to 255), a torch tensor
-    (channels, height, width), a Pillow image, a matplotlib figure, the path of a file, a reference
-    (`s3://…`), or another `Image`, of which everything but boxes and masks is taken.
+    """An image: a numpy array (height, width, channels; numbers from 0 to 255) or a tensor like it,
+    a torch tensor (channels, height, width), a Pillow image, a matplotlib figure, the path of a
+    file, a reference (`s3://…`), or another `Image`, of which everything but boxes and masks is
+    taken.
 
     - `mode`: Pillow's mode (`"L"`, `"RGB"`, `"RGBA"`); guessed from the array when left out
     - `caption`: shown with it
@@ -46,7 +48,7 @@ class Image(Media):
 
     def __init__(
         self,
-        data_or_path: str | Path | Image | np.ndarray | PILImage,
+        data_or_path: str | Path | Image | Arraylike | PILImage,
         mode: str | None = None,
         caption: str | None = None,
         grouping: int | None = None,
@@ -69,8 +71,8 @@ class Image(Media):
             self._measure()
         else:
             super().__init__(self._encoded(data_or_path, mode, file_type), caption)
-        self.boxes = {key: _boxes(value, key) for key, value in (boxes or {}).items()}
-        self.masks = {key: _mask(value, key) for key, value in (masks or {}).items()}
+        self.boxes = {key: _boxes(value, key) for key, value in _by_name(boxes).items()}
+        self.masks = {key: _mask(value, key) for key, value in _by_name(masks).items()}
         self._collect_classes(classes)
 
     def _take_from(self, other: Image) -> None:
@@ -182,6 +184,12 @@ class Image(Media):
 
     def __hash__(self) -> int:
         return hash((self.caption, self.width, self.height))
+
+
+def _by_name(overlays: Mapping[str, T] | None) -> Mapping[str, T]:
+    if overlays and not isinstance(overlays, Mapping):
+        raise ValueError(f"boxes and masks are dictionaries by name, and not {overlays!r}")
+    return overlays or {}
 
 
 def _boxes(value: BoundingBoxes2D | Mapping[str, Any], key: str) -> BoundingBoxes2D:

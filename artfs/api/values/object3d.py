@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.content import LocalFile, Staged
@@ -26,7 +26,7 @@ class Object3D(Media):
     - a numpy array of points: rows `x y z`, `x y z category` (1 to 14) or `x y z r g b`;
     - a dictionary with `type` (`"lidar/beta"`) and the numpy arrays `points`, `boxes`, `vectors`;
     - the path of a file: `.pts.json`, `.obj`, `.gltf`, `.glb`, `.babylon` or `.stl`;
-    - an open text file, with its `file_type` if it has no name.
+    - an open file, with its `file_type` if it has no name.
 
     wandb itself puts only points (the first two, and `.pts.json`) into artifacts, and reads all.
     """
@@ -36,7 +36,7 @@ class Object3D(Media):
 
     def __init__(
         self,
-        data_or_path: np.ndarray | str | Path | TextIO | Mapping[str, Any],
+        data_or_path: np.ndarray | str | Path | IO[Any] | Mapping[str, Any],
         caption: str | None = None,
         file_type: str | None = None,
     ) -> None:
@@ -51,13 +51,15 @@ class Object3D(Media):
                 raise ValueError(f"file_type must be one of {', '.join(FORMATS)}: {file_type!r}")
             if given.seekable():
                 given.seek(0)
-            super().__init__(Staged(given.read().encode(), f".{file_type}"), caption)
+            content = given.read()
+            content = content.encode() if isinstance(content, str) else content
+            super().__init__(Staged(content, f".{file_type}"), caption)
         else:
             super().__init__(Staged(_points_file(given), f".{POINTS}"), caption)
 
     @classmethod
-    def from_file(cls, data_or_path: TextIO | str, file_type: str | None = None) -> Self:
-        """A file, or an open text file with its type."""
+    def from_file(cls, data_or_path: IO[Any] | str, file_type: str | None = None) -> Self:
+        """A file, or an open file with its type."""
         return cls(data_or_path, file_type=file_type)
 
     @classmethod
@@ -105,7 +107,8 @@ def _points_file(data: Foreign) -> bytes:
             raise ValueError(f"type must be {LIDAR!r}: {data.get('type')!r}")
         parts = ("vectors", "points", "boxes")
         document: Foreign = {"type": LIDAR}
-        document |= {part: data[part].tolist() if part in data else [] for part in parts}
+        asarray = require("numpy", "Object3D").asarray
+        document |= {part: asarray(data.get(part, [])).tolist() for part in parts}
     elif is_array(data):
         if data.ndim != 2 or data.shape[1] not in (3, 4, 6):
             raise ValueError(f"points have 3, 4 or 6 numbers in a row: the shape is {data.shape}")

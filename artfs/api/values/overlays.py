@@ -11,7 +11,7 @@ from typing import Any, Self
 from artfs.api.values.base import Value
 from artfs.api.values.content import LocalFile, Staged
 from artfs.api.values.media import Media, stored
-from artfs.api.values.optional import Foreign, is_torch_tensor, require
+from artfs.api.values.optional import Foreign, array_of, bare, require
 from artfs.api.values.places import Json, Source, Target
 
 
@@ -42,7 +42,8 @@ class ImageMask(Media):
             raise TypeError("a mask needs mask_data, an array of two dimensions, or path")
         numpy = require("numpy", "ImageMask")
         data = val["mask_data"]
-        data = data.cpu().numpy() if is_torch_tensor(data) else numpy.asarray(data)
+        found = array_of(data)
+        data = numpy.asarray(data) if found is None else found
         if data.ndim != 2:
             raise TypeError(f"mask_data must have two dimensions, and has {data.ndim}")
         if not ((data >= 0).all() and (data <= 255).all()):
@@ -109,7 +110,7 @@ def checked_labels(labels: Mapping[Any, str]) -> dict[Any, str]:
     for number, name in labels.items():
         if not isinstance(number, numbers.Number) or not isinstance(name, str):
             raise TypeError(f"class labels must be strings by number, and not {number!r}: {name!r}")
-    return dict(labels)
+    return {bare(number): name for number, name in labels.items()}
 
 
 def _checked_box(box: Mapping[str, Any]) -> Json:
@@ -120,7 +121,7 @@ def _checked_box(box: Mapping[str, Any]) -> Json:
         for name, score in scores.items()
     ):
         raise TypeError(f"scores must be numbers by name: {scores!r}")
-    if "class_id" in box and not isinstance(box["class_id"], int):
+    if "class_id" in box and not isinstance(box["class_id"], numbers.Integral):
         raise TypeError(f"class_id must be an integer: {box['class_id']!r}")
     if "box_caption" in box and not isinstance(box["box_caption"], str):
         raise TypeError(f"box_caption must be a string: {box['box_caption']!r}")

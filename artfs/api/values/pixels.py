@@ -6,14 +6,14 @@ import io
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from artfs.api.values.optional import Foreign, is_torch_tensor, require
+from artfs.api.values.optional import Foreign, array_of, is_torch_tensor, require
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 
 def to_image(data: Foreign, mode: str | None, file_type: str) -> PILImage:
-    """A Pillow image of a numpy array, a torch tensor, a Pillow image or a matplotlib figure.
+    """A Pillow image of a numpy array, a tensor, a Pillow image or a matplotlib figure.
 
     Raises `TypeError` for anything else, `ValueError` for a wrong shape.
     """
@@ -24,13 +24,14 @@ def to_image(data: Foreign, mode: str | None, file_type: str) -> PILImage:
         return image
     home = data.__name__ if isinstance(data, ModuleType) else type(data).__module__
     if home.startswith("matplotlib."):
-        return _figure(data)
+        return _figure(data, file_type)
     numpy = require("numpy", "Image of an array")
-    if is_torch_tensor(data):
-        data = data.detach().cpu()
-        data = (data.permute(1, 2, 0) if data.ndim == 3 else data).numpy()
-    if not isinstance(data, numpy.ndarray):
+    if is_torch_tensor(data) and data.ndim == 3:
+        data = data.permute(1, 2, 0)
+    array = array_of(data)
+    if array is None:
         raise TypeError(f"an image cannot be made from {type(data).__name__}")
+    data = array
     if data.ndim > 2:
         data = data.squeeze()
     mode = mode or guess_mode(data.ndim, data.shape[-1], file_type)
@@ -38,11 +39,12 @@ def to_image(data: Foreign, mode: str | None, file_type: str) -> PILImage:
     return image
 
 
-def _figure(artist: Foreign) -> PILImage:
+def _figure(artist: Foreign, file_type: str) -> PILImage:
     # pyplot itself, a figure, or something drawn in one.
     figure = artist.gcf() if hasattr(artist, "gcf") else getattr(artist, "figure", None) or artist
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    # Drawn without transparency, where the file has none.
+    figure.savefig(buffer, format=file_type if file_type in ("jpg", "jpeg") else "png")
     image: PILImage = require("PIL.Image", "Image").open(buffer)
     image.load()
     return image

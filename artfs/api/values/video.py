@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.content import Content, LocalFile, Staged
 from artfs.api.values.media import Media, stored
-from artfs.api.values.optional import Foreign, is_array, require
+from artfs.api.values.optional import Arraylike, Foreign, array_of, require
 from artfs.api.values.places import Json, Source, Target
-from artfs.errors import Unsupported
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FORMATS = ("gif", "mp4", "webm", "ogg")
+# ffmpeg's names.
+_CODECS = {"mp4": "libx264", "webm": "libvpx", "ogg": "libtheora"}
+_PIXELS = {1: "gray", 3: "rgb24"}
 
 
 class Video(Media):
     """A video: the path of a file (`.gif`, `.mp4`, `.webm` or `.ogg`), a `BytesIO` with the bytes
     of one, or frames.
 
-    Frames are a numpy array (frame, channel, height, width) of numbers from 0 to 255; with a
-    dimension before these, several videos are shown side by side. They need numpy and Pillow,
-    and can only be saved as GIF: other formats need an encoder, and are `Unsupported`. Encode such
-    a video to a file with a program of your choice, and give its path.
+    Frames are a numpy array or a tensor (frame, channel, height, width) of numbers from 0 to 255;
+    with a dimension before these, several videos are shown side by side. They need numpy, and
+    Pillow to become a GIF, imageio-ffmpeg for other formats.
 
     - `fps`: frames a second, 4 when left out; only for frames
     - `format`: one of the above; for all but paths
@@ -37,7 +38,7 @@ class Video(Media):
 
     def __init__(
         self,
-        data_or_path: str | Path | io.BytesIO | np.ndarray,
+        data_or_path: str | Path | io.BytesIO | Arraylike,
         caption: str | None = None,
         fps: int | None = None,
         format: str | None = None,  # noqa: A002  # W&B's name
@@ -61,14 +62,12 @@ class Video(Media):
         super().__init__(content, caption)
 
     def _encoded(self, frames: Foreign, fps: int) -> bytes:
-        if not is_array(frames):
+        array = array_of(frames)
+        if array is None:
             raise TypeError(f"a video cannot be made from {type(frames).__name__}")
-        if self.format != "gif":
-            why = f"frames can be saved as gif only, and not as {self.format}"
-            raise Unsupported("Video", why, "encode them to a file, and give its path")
-        tiled = _tiled(frames)
+        tiled = _tiled(array)
         self.height, self.width = tiled.shape[1], tiled.shape[2]
-        return _gif(tiled, fps)
+        return _gif(tiled, fps) if self.format == "gif" else _encoded(tiled, fps, self.format)
 
     def to_json(self, target: Target) -> Json:
         document = super().to_json(target)
@@ -92,12 +91,17 @@ def _checked(format_: str) -> str:
 
 
 def _tiled(frames: Foreign) -> Foreign:
-    """Frames as (frame, height, width, channel), several videos in a grid as W&B lays it out."""
+    """Frames as (frame, height, width, channel), several videos in a grid as W&B lays it out.
+
+    Without transparency, as there.
+    """
     numpy = require("numpy", "Video of frames")
     if frames.ndim == 4:
         frames = frames[None]
     if frames.ndim != 5:
         raise ValueError("frames have four dimensions: frame, channel, height, width")
+    if frames.shape[2] == 4:
+        frames = frames[:, :, :3]
     count, length, channels, height, width = frames.shape
     frames = frames.astype(numpy.uint8)
     full = 1 << (count - 1).bit_length()  # the next power of two
@@ -124,6 +128,27 @@ def _gif(frames: Foreign, fps: int) -> bytes:
         optimize=False,
     )
     return buffer.getvalue()
+
+
+def _encoded(frames: Foreign, fps: float, format_: str) -> bytes:
+    """By the encoder, and with the settings, that moviepy uses for W&B."""
+    ffmpeg = require("imageio_ffmpeg", f"Video of frames as {format_}").get_ffmpeg_exe()
+    count, height, width, channels = frames.shape
+    if channels not in _PIXELS or not count:
+        raise ValueError(f"a video has frames, with 1, 3 or 4 channels: {frames.shape}")
+    command = [ffmpeg, "-y", "-loglevel", "error", "-f", "rawvideo", "-vcodec", "rawvideo"]
+    command += ["-s", f"{width}x{height}", "-pix_fmt", _PIXELS[channels], "-r", f"{fps:.02f}"]
+    command += ["-an", "-i", "-", "-vcodec", _CODECS[format_], "-preset", "medium"]
+    if format_ == "mp4" and width % 2 == height % 2 == 0:
+        command += ["-pix_fmt", "yuv420p"]  # what players can show; it has pixels in pairs
+    elif format_ != "mp4":
+        command += ["-fflags", "+bitexact"]  # without numbers drawn at random: equal if made again
+    with tempfile.TemporaryDirectory(prefix="artfs-video-") as directory:
+        path = os.path.join(directory, f"video.{format_}")
+        done = subprocess.run([*command, path], input=frames.tobytes(), capture_output=True)
+        if done.returncode:
+            raise ValueError(f"ffmpeg: {done.stderr.decode(errors='replace').strip()}")
+        return Path(path).read_bytes()
 
 
 class VideoType(types.ColumnType):

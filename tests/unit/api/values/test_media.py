@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import io
+import json
+import sys
 import wave
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -76,7 +79,55 @@ def test_images_of_figures() -> None:
         assert (image.width, image.height) == (100, 50)
 
 
+def test_figures_as_jpeg_have_no_transparency() -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(2, 1), dpi=50)
+    assert Image(figure, file_type="jpg").image.mode == "RGB"
+
+
+class Tensor:
+    """As TensorFlow's and JAX's."""
+
+    def __init__(self, array: Foreign) -> None:
+        self._array = array
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Foreign:
+        return self._array
+
+
+def test_tensors_of_all_libraries() -> None:
+    picture, frames = pixels(2, 3, 3), pixels(2, 3, 4, 6)
+    samples = np.array([0.5, -0.5])
+    assert Image(Tensor(picture)) == Image(picture)
+    assert Video(Tensor(frames), format="gif") == Video(frames, format="gif")
+    assert Audio(Tensor(samples), sample_rate=4) == Audio(samples, sample_rate=4)
+    masks = [ImageMask({"mask_data": data}, "m") for data in (Tensor(picture[0]), picture[0])]
+    assert masks[0] == masks[1]
+
+
+def test_numbers_of_numpy_in_documents(ours: Folder) -> None:
+    position = {key: np.float32(0.5) for key in ("minX", "maxX", "minY", "maxY")}
+    box = {"position": position, "class_id": np.int64(1), "scores": {"p": np.float32(0.25)}}
+    image = Image(
+        pixels(2, 3),
+        boxes={"b": {"box_data": [box], "class_labels": {np.int64(1): "cat"}}},
+        classes=[{"id": np.int64(2), "name": "dog"}],
+    )
+    values.write(Table(["i"], [[image]]), "v", ours)
+    read = values.read("v", ours)
+    assert isinstance(read, Table)
+    assert read.data[0][0].boxes["b"].boxes == [
+        {"position": dict.fromkeys(position, 0.5), "class_id": 1, "scores": {"p": 0.25}}
+    ]
+    assert read.data[0][0].classes.labels() == {1: "cat", 2: "dog"}
+    corners = np.zeros((8, 3), np.float32)
+    scene = Object3D.from_point_cloud([[1, 2, 3]], [{"corners": corners, "score": np.float32(1)}])
+    [box] = json.loads(scene.path.read_bytes())["boxes"]
+    assert box == {"corners": corners.tolist(), "score": 1.0}
+
+
 def test_images_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="dictionaries by name"):
+        Image(pixels(2, 3), boxes=[{"box_data": []}])  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="1, 3 or 4 channels"):
         Image(pixels(2, 3, 5))
     with pytest.raises(ValueError, match="file_type must be one of png"):
@@ -204,7 +255,12 @@ def test_labels_where_none_are_given() -> None:
 @pytest.mark.parametrize(
     ("samples", "frames"),
     [
-        ([0.0, 0.5, 1.0, -1.0, 2.0], [0, 16384, 32767, -32767, 32767]),
+        # What libsndfile 1.2, and with it wandb, makes of them.
+        (
+            [0.0, 0.5, 1.0, -1.0, 2.0, -1 / 65536, 3 / 65536, 0.9999, float("nan")],
+            [0, 16384, 32767, -32768, 32767, -1, 1, 32764, 0],
+        ),
+        (np.array([0.9999, -1.5], dtype=np.float32), [32764, -32768]),
         (np.array([1, -2], dtype=np.int16), [1, -2]),
         (np.array([1 << 16, -1 << 16], dtype=np.int32), [1, -1]),
         (np.array([[1, 2], [3, 4]], dtype=np.int16), [1, 2, 3, 4]),
@@ -235,6 +291,10 @@ def test_pages(ours: Folder, tmp_path: Path) -> None:
     plain = Html(path, inject=False)
     assert written(plain, ours)["path"] == f"media/html/{plain.sha256[:20]}/page.html"
     assert Html("x" * 5000 + ".html").html.endswith("x.html")
+    with path.open("rb") as file:
+        assert Html(file) == Html(path)
+    with pytest.raises(ValueError, match="a string or an open file, not int"):
+        Html(5)  # type: ignore[arg-type]  # that is the point
 
 
 def test_a_video_of_frames(ours: Folder) -> None:
@@ -261,13 +321,37 @@ def test_videos_side_by_side() -> None:
         assert np.asarray(image.convert("L"))[:, ::6].tolist() == [[0, 255]] * 4
 
 
-def test_videos_that_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="gif only, and not as mp4"):
-        Video(np.zeros((3, 3, 4, 6), np.uint8), format="mp4")
+@pytest.mark.parametrize(("format_", "begins"), [("mp4", 4), ("webm", 0), ("ogg", 0)])
+@pytest.mark.parametrize("shape", [(5, 3, 8, 10), (2, 1, 9, 11), (2, 4, 8, 8)])
+def test_videos_of_frames_in_other_formats(
+    format_: str, begins: int, shape: tuple[int, ...]
+) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    video = Video(pixels(*shape), fps=25, format=format_)
+    assert (video.height, video.width) == shape[2:]
+    magic = {"mp4": b"ftyp", "webm": b"\x1aE\xdf\xa3", "ogg": b"OggS"}[format_]
+    assert video.path.read_bytes()[begins : begins + 4] == magic
+    assert video == Video(pixels(*shape), fps=25, format=format_)
+
+
+def test_a_video_in_the_format_of_wandb(wandb: ModuleType) -> None:
+    for module in ("imageio_ffmpeg", "moviepy"):
+        pytest.importorskip(module)
+    theirs = wandb.Video(pixels(5, 3, 8, 10), format="mp4")
+    assert Video(pixels(5, 3, 8, 10), format="mp4").sha256 == theirs._sha256
+
+
+def test_videos_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "imageio_ffmpeg", None)
+        with pytest.raises(Unsupported, match="of frames as mp4: needs imageio-ffmpeg"):
+            Video(np.zeros((3, 3, 4, 6), np.uint8), format="mp4")
     with pytest.raises(ValueError, match="need a format"):
         Video(np.zeros((3, 3, 4, 6), np.uint8))
     with pytest.raises(ValueError, match="one of gif, mp4, webm, ogg, and not 'avi'"):
         Video(tmp_path / "x.avi")
+    with pytest.raises(ValueError, match="1, 3 or 4 channels"):
+        Video(np.zeros((3, 2, 4, 6), np.uint8), format="mp4")
     with pytest.raises(ValueError, match="four dimensions"):
         Video(np.zeros((4, 6), np.uint8), format="gif")
 
