@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artfs import settings
 from artfs.api.stores import absolute
-from artfs.errors import ArtfsError, InUse, NotFound
-from artfs.settings import Settings
 from artfs.types import parse_ref
-
-if TYPE_CHECKING:
-    from artfs.fuse.mounted import Daemon
 
 #: Seconds for the daemon to end once its mount is gone.
 _PATIENCE = 60.0
@@ -33,57 +26,25 @@ def mounted(ref: str, store: str | None = None) -> Iterator[Path]:
     be killed; only the empty directory is left then.
     Raises `InvalidValue`, `NotFound`, `Damaged`, `Unreachable`, `MountFailed`.
     """
+    # Here, so that the rest of the API does without FUSE.
+    from artfs.fuse.mounted import launch_daemon, take_down
+
     found = settings.load(store)
     # In full: a name may begin with '-', and must not be taken for an option.
-    full = parse_ref(ref, found.project).full
+    command = ["--store", absolute(found.store), "mount", parse_ref(ref, found.project).full]
     # Not TemporaryDirectory, which descends into what cannot be unmounted, and removes it.
     directory = Path(tempfile.mkdtemp(prefix="artfs-"))
     daemons_end, our_end = os.pipe()
     try:
         try:
-            daemon = _start(full, directory, found, daemons_end)
+            command += [str(directory), "--owner-fd", str(daemons_end)]
+            daemon, _ = launch_daemon(command, directory, found.state, pass_fds=[daemons_end])
         finally:
             os.close(daemons_end)
         try:
             yield directory
         finally:
-            _end(daemon, directory, found)
+            take_down(found.state, directory, daemon, _PATIENCE)
     finally:
         os.close(our_end)
         directory.rmdir()
-
-
-def _start(ref: str, directory: Path, found: Settings, owner_fd: int) -> Daemon:
-    # Here, so that the rest of the API does without FUSE.
-    from artfs.fuse.mounted import launch_daemon
-
-    log = found.state / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
-    command = ["--store", absolute(found.store), "mount", ref, str(directory), "--foreground"]
-    command += ["--owner-fd", str(owner_fd)]
-    try:
-        daemon, _ = launch_daemon(command, directory, log, pass_fds=[owner_fd])
-    except ArtfsError as error:
-        if str(log) not in error.hint:  # all that it says is said
-            log.unlink(missing_ok=True)
-        raise
-    if not log.stat().st_size:
-        log.unlink()
-    return daemon
-
-
-def _end(daemon: Daemon, directory: Path, found: Settings) -> None:
-    from artfs.fuse.mounted import unmount
-
-    try:
-        unmount(found.state, directory, _PATIENCE)
-    except NotFound:
-        pass  # done by somebody else
-    except InUse:
-        daemon.terminate()  # cuts them off
-    try:
-        daemon.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        daemon.kill()
-        daemon.wait()
-    with contextlib.suppress(NotFound):  # done, unless the daemon died of something
-        unmount(found.state, directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import click
@@ -21,12 +20,7 @@ def background(settings: Settings, command: list[str], mountpoint: str) -> Messa
     """Run a mounting command of artfs as a daemon; returns when its mount answers."""
     argv = ["--store", settings.store_url, "--project", "/".join(settings.project)]
     argv += ["--cache-size", str(settings.store_options.cache_size)]
-    log = settings.state / "log" / f"start-{os.getpid()}-{time.time_ns()}.err"
-    try:
-        return start_daemon([*argv, *command, "--foreground"], Path(mountpoint), log)
-    finally:
-        if log.exists() and not log.stat().st_size:
-            log.unlink()
+    return start_daemon([*argv, *command], Path(mountpoint), settings.state)
 
 
 @click.command()

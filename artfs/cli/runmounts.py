@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from artfs.cli.app import Settings
-from artfs.errors import ArtfsError, InUse, NotFound
-from artfs.fuse.mounted import Daemon, Message, call, launch_daemon, unmount
+from artfs.errors import ArtfsError
+from artfs.fuse.mounted import Daemon, Message, call, launch_daemon, take_down
 
 #: Seconds for a daemon to do what takes no time, and to end once its mount is gone.
 _PATIENCE = 60.0
@@ -40,22 +38,7 @@ class Mount:
 
         Nothing happens if it is gone already.
         """
-        undisturbed = True
-        try:
-            unmount(self._settings.state, self.path, patience)
-        except NotFound:
-            pass
-        except InUse:
-            undisturbed = False
-            self._daemon.terminate()
-        try:
-            self._daemon.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._daemon.kill()
-            self._daemon.wait()
-        with contextlib.suppress(NotFound):  # done, unless the daemon died of something
-            unmount(self._settings.state, self.path)
-        return undisturbed
+        return take_down(self._settings.state, self.path, self._daemon, patience)
 
 
 class Mounts:
@@ -93,14 +76,9 @@ class Mounts:
     def _start(self, path: Path, command: list[str]) -> Mount:
         settings = self._settings
         argv = ["--store", settings.store_url, "--project", "/".join(settings.project)]
-        argv += ["--cache-size", str(settings.store_options.cache_size), *command, "--foreground"]
+        argv += ["--cache-size", str(settings.store_options.cache_size), *command]
         argv += ["--owner-fd", str(self._daemons_end)]
-        log = settings.state / "log" / f"start-{os.getpid()}-{time.time_ns()}.err"
-        try:
-            daemon, about = launch_daemon(argv, path, log, pass_fds=[self._daemons_end])
-        finally:
-            if log.exists() and not log.stat().st_size:
-                log.unlink()
+        daemon, about = launch_daemon(argv, path, settings.state, pass_fds=[self._daemons_end])
         return Mount(settings, path, daemon, about)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from artfs.errors import MountFailed
+from artfs.errors import ArtfsError, MountFailed
 from artfs.fuse.control import Message, decode, decode_error, encode, encode_error
 
 Daemon: TypeAlias = subprocess.Popen[bytes]
@@ -31,32 +31,49 @@ _CLEANING_UP = 5.0
 
 
 def start_daemon(
-    argv: Sequence[str], mountpoint: Path, log: Path, patience: float = 60.0
+    argv: Sequence[str], mountpoint: Path, state_dir: Path, patience: float = 60.0
 ) -> Message:
-    """Run `artfs ARGV --ready-fd N` detached; what it says of itself once its mount answers.
+    """Run `artfs ARGV --foreground --ready-fd N` detached; what it says of itself once its mount
+    answers, within `patience` seconds.
 
-    `log` takes what it writes to standard error before its own log is open. Raises the error that
-    kept it from mounting, in its class, or `MountFailed`.
+    What it writes to standard error before its own log is open goes to a file beside that, which
+    stays if there is something in it that was not said. Raises the error that kept it from
+    mounting, in its class, or `MountFailed`.
     """
-    return launch_daemon(argv, mountpoint, log, patience)[1]
+    return launch_daemon(argv, mountpoint, state_dir, patience)[1]
 
 
 def launch_daemon(
     argv: Sequence[str],
     mountpoint: Path,
-    log: Path,
+    state_dir: Path,
     patience: float = 60.0,
     pass_fds: Sequence[int] = (),
 ) -> tuple[Daemon, Message]:
     """The same for a program that goes on and is to wait for the daemon's end: with its process,
     which has the descriptors `pass_fds` too."""
-    deadline = time.monotonic() + patience
+    log = state_dir / "log" / f"start-{os.getpid()}-{os.urandom(4).hex()}.err"
     log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        found = _launched(argv, mountpoint, log, time.monotonic() + patience, pass_fds)
+    except ArtfsError as error:
+        if str(log) not in error.hint:  # all that it says is said
+            log.unlink(missing_ok=True)
+        raise
+    if not log.stat().st_size:
+        log.unlink()
+    return found
+
+
+def _launched(
+    argv: Sequence[str], mountpoint: Path, log: Path, deadline: float, pass_fds: Sequence[int]
+) -> tuple[Daemon, Message]:
+    command = [sys.executable, "-m", "artfs", *argv, "--foreground"]
     read_fd, write_fd = os.pipe()
     with open(read_fd, "rb") as pipe, open(log, "ab") as errors:
         try:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "artfs", *argv, "--ready-fd", str(write_fd)],
+                [*command, "--ready-fd", str(write_fd)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -12,7 +13,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from artfs.errors import InUse, MountFailed, Unreachable
+from artfs.errors import InUse, MountFailed, NotFound, Unreachable
 from artfs.fuse.control import connected, mount_directory, mount_id_at
 from artfs.fuse.mountinfo import location
 
@@ -52,6 +53,32 @@ def unmount(state_dir: Path, mountpoint: Path, patience: float = 60.0) -> None:
         os.close(daemon)
     # It removes this itself, unless it died of something in the meantime.
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def take_down(
+    state_dir: Path, mountpoint: Path, daemon: subprocess.Popen[bytes], patience: float
+) -> bool:
+    """Unmount what a daemon serves that this process has launched, and wait for its end, `patience`
+    seconds for each; what still has files open there is cut off. Whether nothing had.
+
+    Nothing happens if it is gone already. Raises `MountFailed`.
+    """
+    undisturbed = True
+    try:
+        unmount(state_dir, mountpoint, patience)
+    except NotFound:
+        pass  # done by somebody else
+    except InUse:
+        undisturbed = False
+        daemon.terminate()
+    try:
+        daemon.wait(patience)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+    with contextlib.suppress(NotFound):  # done, unless the daemon died of something
+        unmount(state_dir, mountpoint)
+    return undisturbed
 
 
 def _is_dead(mountpoint: Path) -> bool:

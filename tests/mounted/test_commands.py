@@ -56,6 +56,7 @@ def refused(status: int, line: str, *args: str | Path) -> None:
     assert not hint or hint[0].startswith("       "), done.stderr
     assert not list(state.glob("drafts/*")), "a draft that was never mounted is left"
     assert not list(state.glob("mounts/*")), "a mount that was never there is left"
+    assert not list(state.glob("log/start-*")), "what was said already is left"
 
 
 # What cannot be mounted
