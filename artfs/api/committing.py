@@ -118,11 +118,9 @@ def _commit(
     base: int | None,
     parent: int | None,
 ) -> Committed:
-    labels = wish.labels
     return commit(
         repository, wish.key, root, writer, commit_id=wish.commit_id, base=base, parent=parent,
-        type=wish.type, description=labels.description, metadata=labels.metadata,
-        tags=labels.tags, ttl=labels.ttl, aliases=wish.aliases, since=wish.since,
+        type=wish.type, labels=wish.labels, aliases=wish.aliases, since=wish.since,
         stored=wish.stored, run=wish.run, contributors=wish.contributors,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from artfs.format.record import VersionRecord
 from artfs.repo import ingest
 from artfs.repo.commit import Committed, commit
 from artfs.repo.export import Export
+from artfs.repo.labels import Labels
 from artfs.repo.malloc import keep_freed_memory
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import resolve
@@ -85,7 +86,7 @@ def put(
                     root = source.store(writer, settings)
                     done = commit(
                         repository, key, root, writer, commit_id=commit_id, type=type_,
-                        description=description, metadata=fields, aliases=aliases,
+                        labels=Labels(description, fields), aliases=aliases,
                         parent=None if old is None else old.version,
                     )  # fmt: skip
                 break

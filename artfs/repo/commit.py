@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -41,10 +41,7 @@ def commit(
     base: int | None = None,
     parent: int | None = None,
     type: str = "",  # noqa: A002  # the word of the contract, in API and command line alike
-    description: str = "",
-    metadata: Mapping[str, object] | None = None,
-    tags: Sequence[str] = (),
-    ttl: int = 0,
+    labels: Labels = Labels(),  # noqa: B008  # frozen
     aliases: Sequence[str] = (),
     since: int | None = None,
     stored: int = 0,
@@ -57,7 +54,7 @@ def commit(
     is there, that version is the answer. With `base`, the commit is refused with `Conflict` unless
     that is still the newest version (-1: unless there is none). `parent` is the version that this
     one was made from, where that is neither `base` nor the newest. Tags are also given to a version
-    that has the content already, as aliases are, and so is `ttl`, in seconds, unless it is 0.
+    that has the content already, as aliases are, and so is the ttl, unless it is 0.
     `since`: others may have tried this commit since that version was the newest; `stored`: bytes
     that they stored for it.
     `run`: the run that logs it, ENTITY/PROJECT/ID, which is recorded already; `contributors`: the
@@ -77,16 +74,17 @@ def commit(
     if done is None:
         writer.finish()
         if newest < 0:
-            catalog.create_artifact(key, type or DEFAULT_TYPE, description)
+            catalog.create_artifact(key, type or DEFAULT_TYPE, labels.description)
         made_from = next(n for n in (parent, base, newest) if n is not None)
         draft = VersionRecord(
             version=0, commit=commit_id, root=RootRecord.of(root), base=made_from, created=now(),
-            description=description, metadata=dict(metadata or {}), stored=writer.stored + stored,
-            tags=list(tags), ttl=ttl, run=run, contributors=list(contributors),
+            description=labels.description, metadata=labels.metadata, tags=labels.tags,
+            ttl=labels.ttl, stored=writer.stored + stored, run=run,
+            contributors=list(contributors),
         )  # fmt: skip
         done = _record(repository, key, newest, draft, base)
-    if not done.changed and (tags or ttl):
-        catalog.labels.change(key, done.record, lambda labels: _labelled(labels, tags, ttl))
+    if not done.changed and (labels.tags or labels.ttl):
+        catalog.labels.change(key, done.record, lambda there: _labelled(there, labels))
     for alias in aliases:
         catalog.set_alias(key, alias, done.version)
     return done
@@ -153,8 +151,8 @@ def _record(
         return Committed(number, True, version)
 
 
-def _labelled(labels: Labels, tags: Sequence[str], ttl: int) -> Labels:
-    return msgspec.structs.replace(labels.with_tags(tags), ttl=ttl or labels.ttl)
+def _labelled(there: Labels, new: Labels) -> Labels:
+    return msgspec.structs.replace(there.with_tags(new.tags), ttl=new.ttl or there.ttl)
 
 
 def _moved_on(key: ArtifactKey, base: int, newest: int) -> Conflict:

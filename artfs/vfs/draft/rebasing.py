@@ -20,6 +20,7 @@ from artfs.errors import CommitConflict, Conflict, NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.commit import Committed
 from artfs.repo.commit import commit as commit_version
+from artfs.repo.labels import Labels
 from artfs.repo.merge import merge
 from artfs.repo.packing import PackWriter
 from artfs.repo.process import boot
@@ -170,5 +171,5 @@ class Rebasing:
         return commit_version(
             self._draft.repository, self._key, self._root, self._writer,
             commit_id=record.commit, base=newest, parent=self._at, type=record.type,
-            description=description, metadata=self._metadata, run=record.run,
+            labels=Labels(description, self._metadata), run=record.run,
         )  # fmt: skip

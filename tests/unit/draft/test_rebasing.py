@@ -18,6 +18,7 @@ from artfs.format import keys
 from artfs.format.record import VersionRecord
 from artfs.repo.catalog import Catalog
 from artfs.repo.commit import commit
+from artfs.repo.labels import Labels
 from artfs.repo.packing import PackWriter
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey
@@ -628,8 +629,9 @@ def test_metadata_goes_on_from_version_to_version(
         with PackWriter(repository) as writer:
             root = store_tree(tree, writer)
             return commit(
-                repository, KEY, root, writer, commit_id=secrets.token_hex(), metadata=metadata
-            ).record
+                repository, KEY, root, writer, commit_id=secrets.token_hex(),
+                labels=Labels(metadata=metadata),
+            ).record  # fmt: skip
 
     async def check() -> None:
         base = put({b"f": Node("f", b"1")}, {"lines": 1})

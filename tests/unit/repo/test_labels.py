@@ -34,8 +34,8 @@ def labelled(repository: Repository, content: bytes = b"0") -> VersionRecord:
     with PackWriter(repository) as writer:
         root = stored_tree({b"f": content}, writer)
         return commit(
-            repository, KEY, root, writer, commit_id="c" * 32, description="about",
-            metadata={"n": 1}, tags=["raw"], ttl=60,
+            repository, KEY, root, writer, commit_id="c" * 32,
+            labels=Labels("about", {"n": 1}, ["raw"], 60),
         ).record  # fmt: skip
 
 
