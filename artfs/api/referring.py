@@ -58,7 +58,7 @@ class Referring(Attributes):
             raise InvalidValue(f"max_objects {max_objects}", "allows for no object at all")
         repository = content.writer.repository
         found = described(
-            repository.references, _uri(uri, repository.id), name, checksum=checksum,
+            repository.references, uri_of_given(uri, repository.id), name, checksum=checksum,
             max_objects=max_objects, place=place,
         )  # fmt: skip
         with self._lock:
@@ -108,7 +108,11 @@ def dependencies(version: Version) -> list[Version]:
     return [Version.of(repository, ref) for ref in sorted(refs, key=str)]
 
 
-def _uri(given: ArtifactManifestEntry | str, store_id: str) -> str:
+def uri_of_given(given: object, store_id: str) -> str:
+    """The URI that somebody means, who gave it or an entry of an artifact of that store.
+
+    Raises `InvalidValue`, `ArtifactNotLoggedError`.
+    """
     if isinstance(given, ArtifactManifestEntry):
         if given.store_id not in ("", store_id):
             raise InvalidValue(

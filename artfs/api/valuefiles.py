@@ -18,7 +18,9 @@ from artfs.api.content import Content
 from artfs.api.files import VersionFile, require_file
 from artfs.api.lookup import look_up, raw, text
 from artfs.api.oserrors import ABSENT
-from artfs.api.values import Value
+from artfs.api.referring import uri_of_given
+from artfs.api.values import Source, Value
+from artfs.api.values.places import ForeignEntry
 from artfs.api.version import Version
 from artfs.errors import InvalidValue, NotFound
 from artfs.format.reference import reference_of
@@ -26,6 +28,7 @@ from artfs.repo import own_source
 from artfs.repo.export import Export
 from artfs.repo.reading import entries
 from artfs.repo.references import entry_of_found
+from artfs.repo.repository import Repository
 from artfs.types import Entry, Kind, Ref
 
 
@@ -57,11 +60,21 @@ class ValueTarget:
         self._entries[name] = self._content.store_file(os.fspath(local_path))
         self.local_files[os.path.abspath(local_path)] = paths.parse(name)
 
-    def add_reference(self, uri: str, name: str) -> None:
-        found = self._content.writer.repository.references.describe(uri)
+    def add_reference(self, uri: str | ForeignEntry, name: str) -> None:
+        repository = self._content.writer.repository
+        uri = uri_of_given(uri, repository.id)
+        found = repository.references.describe(uri)
         if len(found) != 1 or not found[0].itself:
             raise InvalidValue(uri, "is a directory, and no file")
         self._entries[name] = entry_of_found(found[0], b"-")
+
+    def add_stored(self, source: Source, stored: str, name: str) -> None:
+        entry = None
+        if isinstance(source, ValueSource):
+            entry = source.entry_in(self._content.writer.repository, stored)
+        if entry is None:
+            entry = self._content.store_file(os.fspath(source.local(stored)))
+        self._entries[name] = entry
 
     def has(self, name: str) -> bool:
         return self._entry(name) is not None
@@ -142,6 +155,11 @@ class ValueSource:
         prefix = "".join(f"{name}/" for name in directory.split("/") if name not in ("", "."))
         found = entries(entry, self._version.repository.blobs)
         return [prefix + text(path) for path, inner in found if not inner.is_dir]
+
+    def entry_in(self, repository: Repository, name: str) -> Entry | None:
+        """The entry of a file, if its content is in that store. Raises `NotFound`."""
+        entry = self._file(name)
+        return entry if repository.id == self._version.repository.id else None
 
     def _file(self, name: str) -> Entry:
         entry = self._look_up(name)

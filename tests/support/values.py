@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from artfs.api.values import Value
+from artfs.api.values import Source, Value
+from artfs.api.values.places import ForeignEntry
 from artfs.errors import NotFound
 
 
@@ -35,9 +36,12 @@ class Folder:
         shutil.copyfile(local_path, path)
         self._added[local_path] = name
 
-    def add_reference(self, uri: str, name: str) -> None:
+    def add_reference(self, uri: str | ForeignEntry, name: str) -> None:
         with self.new_file(name) as file:
-            file.write(uri.encode())
+            file.write((uri if isinstance(uri, str) else uri.ref_url()).encode())
+
+    def add_stored(self, source: Source, stored: str, name: str) -> None:
+        self.add_file(source.local(stored), name)
 
     def has(self, name: str) -> bool:
         return (self.root / name).is_file()

@@ -149,5 +149,5 @@ class Stored:
         if not name.startswith("media/"):
             name = f"{folder}/{self.sha256[:20]}/{PurePosixPath(name).name}"
         if not target.has(name):
-            target.add_file(self.local(), name)
+            target.add_stored(self._source, self._name, name)
         return name

@@ -1,4 +1,4 @@
-"""Tables that consist of others in the same artifact."""
+"""Tables that consist of others in the same artifact, or in others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 
 from artfs.api.values import columntypes as types
 from artfs.api.values.base import Value, find, read, write_part
-from artfs.api.values.places import Json, Source, Target
+from artfs.api.values.places import ForeignEntry, Json, Source, Target
 from artfs.api.values.table import Table
 
 SUFFIX = ".table.json"
@@ -67,15 +67,16 @@ class PartitionedTable(Value):
         return hash(self.parts_path)
 
 
-#: A table, or the path of one in the artifact.
-Part: TypeAlias = Table | PartitionedTable | str
+#: A table, the path of one in the artifact, or an entry of another artifact.
+Part: TypeAlias = Table | PartitionedTable | str | ForeignEntry
 
 
 class JoinedTable(Value):
     """Two tables, and the column that they are joined by.
 
-    `table1` and `table2` are tables, which are added with it unless they were before, or names of
-    their files in the artifact (`….table.json`); `join_key` is a column, or a list of two.
+    `table1` and `table2` are tables, which are added with it unless they were before, names of
+    their files in the artifact (`….table.json`), or entries of such files in another artifact of
+    the store (`get_path`), which are referred to; `join_key` is a column, or a list of two.
     """
 
     type_name = "joined-table"
@@ -117,14 +118,20 @@ class JoinedTable(Value):
 def _checked(table: Part) -> Part:
     if isinstance(table, Table | PartitionedTable):
         return table
-    if isinstance(table, str) and table.endswith(SUFFIX):
+    path = table if isinstance(table, str) else getattr(table, "path", None)
+    if isinstance(path, str) and path.endswith(SUFFIX):
         return table
     raise ValueError(f"neither a table nor the name of a {SUFFIX} file: {table!r}")
 
 
 def _in_artifact(table: Part, beginning: str, target: Target) -> str:
-    if not isinstance(table, str):
+    if isinstance(table, Table | PartitionedTable):
         return write_part(table, beginning, target)
+    if not isinstance(table, str):
+        name = f"{table.digest[:20]}{SUFFIX}"
+        if not target.has(name):
+            target.add_reference(table, name)
+        return name
     if not target.has(table):
         raise ValueError(f"{table} is not in the artifact: add it before the JoinedTable")
     return table

@@ -24,6 +24,16 @@ JsonValue: TypeAlias = Any
 Json: TypeAlias = dict[str, Any]
 
 
+class ForeignEntry(Protocol):
+    """An entry of another artifact, as `get_path` gives it."""
+
+    path: str
+    digest: str
+
+    def ref_url(self) -> str:
+        """Its URI, which `Target.add_reference` takes with it."""
+
+
 class Target(Protocol):
     """An artifact that is being made."""
 
@@ -38,8 +48,12 @@ class Target(Protocol):
     def add_file(self, local_path: Path, name: str) -> None:
         """Add a file of the user's. It may be read later: such a file is not ours to delete."""
 
-    def add_reference(self, uri: str, name: str) -> None:
-        """Add what lies elsewhere (`s3://…`) as a reference called exactly `name`."""
+    def add_reference(self, uri: str | ForeignEntry, name: str) -> None:
+        """Add what lies elsewhere (`s3://…`, a file of another artifact) as a reference called
+        exactly `name`."""
+
+    def add_stored(self, source: Source, stored: str, name: str) -> None:
+        """Add the file `stored` of another artifact; not read where that is of the same store."""
 
     def has(self, name: str) -> bool:
         """Whether there is a file or a reference of this name."""

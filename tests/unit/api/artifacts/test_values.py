@@ -12,6 +12,7 @@ import pytest
 import artfs
 from artfs import Artifact, Audio, Classes, Html, Image, JoinedTable, PartitionedTable, Table
 from artfs.errors import ArtifactFinalizedError, ArtifactNotLoggedError, Damaged, InvalidValue
+from artfs.repo.repository import Repository
 from tests.unit.api.artifacts.contents import made, saved, stored, versions
 
 np = pytest.importorskip("numpy")
@@ -172,7 +173,42 @@ def test_a_value_goes_into_another_artifact() -> None:
     other["copy"] = value
     other.save()
     assert files("other") == ["copy.table.json", *[f for f in files() if f.startswith("media")]]
+    source = first._values_of
+    assert source is not None
+    assert not source._fetched  # the picture is where it was
     assert other["copy"] == value
+
+
+@pytest.fixture
+def other_store(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes another store the one of the environment."""
+    Repository.open(str(work / "other"), work / "cache", create=True).close()
+    return lambda: monkeypatch.setenv("ARTFS_STORE", str(work / "other"))
+
+
+def test_a_value_goes_into_another_store(other_store: Callable[[], None]) -> None:
+    value = logged(t=Table(["i"], [[picture()]]))["t"]
+    assert value is not None
+    other_store()
+    assert logged(copy=value)["copy"] == value
+
+
+def test_media_that_are_references_stay_so() -> None:
+    first = logged(t=Table(["i"], [[picture()]]))
+    [name] = [name for name in files() if name.startswith("media/")]
+    other = Artifact("other", "dataset")
+    other.add_reference(first.get_path(name), "media/images/elsewhere.png")
+    with artfs.open("data", "t.table.json") as file:
+        document = json.load(file)
+    document["data"][0][0]["path"] = "media/images/elsewhere.png"
+    with other.new_file("t.table.json") as written:
+        json.dump(document, written)
+    other.save()
+    value = other["t"]
+    assert value is not None
+    third = logged(t=value)
+    assert third.get_path("media/images/elsewhere.png").ref_target().endswith(f"data:v0/{name}")
+    assert third["t"] == first["t"]
 
 
 def test_a_value_gives_way_to_the_next_of_its_name() -> None:
@@ -199,6 +235,21 @@ def test_joined_tables_use_what_is_there() -> None:
     assert isinstance(joined, JoinedTable)
     assert (joined.table1, joined.table2) == (one, two)
     assert artifact["k"] == JoinedTable(one, two, "b")
+
+
+def test_joined_tables_refer_to_those_of_another_artifact(other_store: Callable[[], None]) -> None:
+    first = logged(one=Table(["a", "i"], [[1, picture()]]), two=table())
+    one, two = (first.get_path(f"{name}.table.json") for name in ("one", "two"))
+    other = Artifact("other", "dataset")
+    other["j"] = JoinedTable(one, two, "a")
+    other.save()
+    assert [e.ref is not None for e in other.manifest] == [True, True, False]
+    joined = artfs.Api().artifact("other")["j"]
+    assert isinstance(joined, JoinedTable)
+    assert (joined.table1, joined.table2) == (first["one"], first["two"])
+    other_store()
+    with pytest.raises(InvalidValue, match="is of an artifact in another store"):
+        Artifact("third", "dataset")["j"] = JoinedTable(one, two, "a")
 
 
 def test_a_table_that_was_removed_is_written_again() -> None:
