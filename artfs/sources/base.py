@@ -86,12 +86,14 @@ def scheme_of(uri: str) -> str:
 
 def shown(uri: str) -> str:
     """A URI for messages and logs: without user and password, and without the query, which may be
-    a signature that lets anybody in."""
+    a signature that lets anybody in. In `file://`, `?` and `#` are characters of names."""
     try:
         parts = urlsplit(uri)
     except ValueError:
         return uri.partition("?")[0].rpartition("@")[2]
     text = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if parts.scheme == "file":
+        text = uri
     return text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
 
 

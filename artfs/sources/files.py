@@ -92,6 +92,7 @@ class FileSource:
             self._require_below(reference, os.fsencode(os.readlink(handle)))
             if not stat.S_ISREG(os.fstat(place).st_mode):
                 raise changed(reference, "it is no regular file")
+            _require_no_reference(reference.uri, handle)
             fd = os.open(handle, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(place)
@@ -126,6 +127,16 @@ class FileSource:
                 self._proven[state] = digest
         if digest != reference.checksum_value:
             raise changed(reference, "its content is another")
+
+
+def _require_no_reference(uri: str, path: bytes | str) -> None:
+    """Raises `SourceRefused` for a reference in a mount of artfs: references that lead to each
+    other, or one to itself, would be read for ever, by a daemon that could not be unmounted."""
+    with contextlib.suppress(OSError):
+        os.getxattr(path, "user.artfs.reference")
+        raise SourceRefused(
+            shown(uri), "is a reference in a mount of artfs", "refer to what that one leads to"
+        )
 
 
 def path_of(uri: str) -> bytes:
@@ -168,6 +179,7 @@ def _described(path: bytes, name: str, checksum: bool, itself: bool = False) -> 
         return Found(name, reference, 0, info.st_mtime_ns, mode, link=os.readlink(path))
     if not stat.S_ISREG(info.st_mode):
         raise SourceChanged(os.fsdecode(path), "is no regular file, and cannot be referred to")
+    _require_no_reference(reference.uri, path)
     if not checksum:
         return Found(name, reference, 0, info.st_mtime_ns, mode, itself=itself)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -113,6 +113,26 @@ def test_local_files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             (mount.path / "closed").read_bytes()
 
 
+def test_local_files_that_are_references(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that leads to itself would be read for ever, and the mount be in use."""
+    monkeypatch.setenv("ARTFS_REFERENCE_DIRS", str(tmp_path / "mnt"))
+    (tmp_path / "f").write_text("stored")
+    artfs("init")
+    artfs("put", "refs", tmp_path / "f", "--type", "t")
+    with mounted("mount", "--timeout", "1", at=tmp_path / "mnt") as mount:
+        refer(home, {"f": (mount.path / "refs/latest/f").as_uri()})
+        wait_for(lambda: os.readlink(mount.path / "refs/latest") == "v1")
+        refer(home, {"f": (mount.path / "refs/v0/f").as_uri()})
+        wait_for(lambda: (mount.path / "refs/v2").exists())
+        assert (mount.path / "refs/v2/f").read_text() == "stored"
+        with fails(errno.EACCES):
+            (mount.path / "refs/v1/f").read_text()
+        done = artfs("put", "more", (mount.path / "refs/v2/f").as_uri(), check=False)
+        assert "is a reference in a mount of artfs" in done.stderr
+
+
 def test_a_server_that_does_not_answer(home: Path, tmp_path: Path, web: WebServer) -> None:
     refer(home, {"f": web.write("f", b"at last"), "g": web.write("g", b"never")})
     with mounted("mount", "refs", "--timeout", "1", at=tmp_path / "mnt") as mount:

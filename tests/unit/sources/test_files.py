@@ -135,6 +135,9 @@ def test_what_is_no_file_any_more(place: Path, recorded: Recorded) -> None:
 def test_what_cannot_be(place: Path, references: References) -> None:
     with pytest.raises(NotFound, match="no such file"):
         references.describe(f"file://{place}/nothing")
+    (place / "here").touch()
+    with pytest.raises(NotFound, match=r"/here\?not: no such file"):
+        references.describe(f"file://{place}/here?not")
     with pytest.raises(InvalidValue, match="names a host"):
         references.describe("file://server/share/x")
     with pytest.raises(InvalidValue, match="is not a URI"):
