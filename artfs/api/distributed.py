@@ -11,8 +11,8 @@ from artfs.errors import Conflict, InvalidValue
 from artfs.format.record import FinishRecord, PartRecord, RootRecord
 from artfs.repo.commit import Committed
 from artfs.repo.distributed import Distributed, Gathered
-from artfs.repo.labels import now
 from artfs.repo.packing import PackWriter
+from artfs.repo.records import now
 from artfs.repo.repository import Repository
 
 

@@ -22,8 +22,9 @@ from artfs.errors import (
 from artfs.format import keys, record
 from artfs.format.record import AliasRecord, ArtifactRecord, VersionRecord
 from artfs.repo import records
-from artfs.repo.labels import LabelBook, now
+from artfs.repo.labels import LabelBook
 from artfs.repo.newest import Newest
+from artfs.repo.records import now
 from artfs.store.base import Store
 from artfs.types import LATEST, ArtifactKey, Ref, check_alias, parse_version
 

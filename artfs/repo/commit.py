@@ -15,8 +15,9 @@ import msgspec
 
 from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format.record import RootRecord, VersionRecord
-from artfs.repo.labels import Labels, now
+from artfs.repo.labels import Labels
 from artfs.repo.packing import PackWriter
+from artfs.repo.records import now
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, Entry, check_alias
 

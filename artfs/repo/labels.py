@@ -15,6 +15,7 @@ from artfs.errors import Conflict, Damaged, InvalidValue, ObjectNotFound
 from artfs.format import keys, record
 from artfs.format.record import LabelsRecord, VersionRecord
 from artfs.repo import records
+from artfs.repo.records import now
 from artfs.store.base import Store
 from artfs.types import ArtifactKey
 
@@ -144,8 +145,3 @@ def expiry(version: VersionRecord, labels: Labels) -> datetime | None:
         return made.astimezone(UTC) + timedelta(seconds=labels.ttl)
     except (ValueError, OverflowError) as error:
         raise Damaged(f"v{version.version}", f"has no time to expire ({error})") from None
-
-
-def now(timespec: str = "seconds") -> str:
-    """The time in UTC as records have it."""
-    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -17,7 +17,7 @@ from artfs.errors import AlreadyExists, Conflict, InvalidValue, NotFound
 from artfs.format import keys, record
 from artfs.format.record import LinkRecord, SourceRecord, VersionRecord
 from artfs.repo import records
-from artfs.repo.labels import now
+from artfs.repo.records import now
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, check_alias
 

@@ -24,8 +24,8 @@ from artfs.format.runs import (
     in_utf8,
     shortened,
 )
-from artfs.repo.labels import now
 from artfs.repo.process import host, this_process, user
+from artfs.repo.records import now
 from artfs.repo.runs import Runs
 from artfs.types import ArtifactKey, RunKey
 

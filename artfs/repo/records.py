@@ -1,7 +1,8 @@
-"""Records that change: read together with what it takes to replace them."""
+"""What all small records have in common: the time, and how those that change are read."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
@@ -26,3 +27,8 @@ def read(store: Store, name: str, kind: type[R]) -> tuple[R | None, str | None]:
     except ObjectNotFound:
         return None, None
     return record.decode(data, kind, name), revision
+
+
+def now(timespec: str = "seconds") -> str:
+    """The time in UTC as records have it."""
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

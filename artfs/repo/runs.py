@@ -14,8 +14,8 @@ from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format import keys, record
 from artfs.format.runs import RunArtifacts, RunRecord, UseRecord, summed
 from artfs.repo import records
-from artfs.repo.labels import now
 from artfs.repo.process import is_gone
+from artfs.repo.records import now
 from artfs.store.base import Store
 from artfs.types import ArtifactKey, RunKey
 

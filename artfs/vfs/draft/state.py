@@ -17,7 +17,7 @@ import msgspec
 from artfs.errors import NotFound
 from artfs.format.record import VersionRecord
 from artfs.repo.editing import empty_directory
-from artfs.repo.labels import now
+from artfs.repo.records import now
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey
 from artfs.vfs.draft import codec

@@ -16,7 +16,8 @@ from artfs.format.record import RootRecord, VersionRecord
 from artfs.format.runs import RunArtifacts
 from artfs.repo.catalog import Catalog
 from artfs.repo.editing import empty_directory
-from artfs.repo.labels import Labels, now
+from artfs.repo.labels import Labels
+from artfs.repo.records import now
 from artfs.repo.repository import Repository
 from artfs.store.directory import DirectoryStore
 from artfs.store.memory import MemoryStore
