@@ -125,6 +125,11 @@ class Ref(msgspec.Struct, frozen=True):
         return f"{self.artifact}{self._version}"
 
 
+def path_shown(path: bytes) -> str:
+    """A name or path inside a version for messages; bytes that are not UTF-8 as escapes."""
+    return path.decode("utf-8", "backslashreplace")
+
+
 def check_name(value: str, what: str = "artifact name") -> str:
     """The value itself if it may name an artifact, a type, a project or an entity.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from artfs.errors import InvalidValue
-from artfs.types import NAME_MAX, PATH_MAX
+from artfs.types import NAME_MAX, PATH_MAX, path_shown
 
 Path: TypeAlias = tuple[bytes, ...]
 
@@ -42,7 +42,7 @@ def text_of(path: Path) -> str:
 
 def shown(path: Path) -> str:
     """A path for messages."""
-    return b"/".join(path).decode("utf-8", "backslashreplace")
+    return path_shown(b"/".join(path))
 
 
 @contextlib.contextmanager

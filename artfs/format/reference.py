@@ -12,7 +12,7 @@ import msgspec
 
 from artfs.errors import Damaged
 from artfs.format import digest as digests
-from artfs.types import Entry, Kind
+from artfs.types import Entry, Kind, path_shown
 
 #: What an entry's mode is where its source has none.
 MODE = 0o644
@@ -68,5 +68,5 @@ def reference_of(entry: Entry) -> Reference:
             return Reference(entry.target.decode())
         return msgspec.json.decode(entry.target, type=Reference)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        name = entry.name.decode("utf-8", "backslashreplace")
+        name = path_shown(entry.name)
         raise Damaged(f"reference '{name}'", f"cannot be decoded ({error})") from error

@@ -13,7 +13,7 @@ from artfs.format.build import DirBuilder, ListBuilder, Root, unstored
 from artfs.format.node import Run
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, drive
-from artfs.types import Entry, Kind
+from artfs.types import Entry, Kind, path_shown
 
 #: Bytes of a file whose chunks are looked up at once.
 _WINDOW = 16 << 20
@@ -62,7 +62,7 @@ class Check:
         said = (directory.digest, directory.size, directory.count)
         if said != (found.digest, found.size, found.count):
             why = "its digest or size is not that of what is in it"
-            yield Fault(path, Damaged(_shown(path), why))
+            yield Fault(path, Damaged(path_shown(path), why))
 
 
 def _file(entry: Entry, path: bytes, blobs: Blobs) -> Iterator[Fault]:
@@ -72,7 +72,9 @@ def _file(entry: Entry, path: bytes, blobs: Blobs) -> Iterator[Fault]:
         yield Fault(path, error)
         return
     if (entry.digest, entry.size) != (found.digest, found.size):
-        yield Fault(path, Damaged(_shown(path), "its digest or size is not that of its content"))
+        yield Fault(
+            path, Damaged(path_shown(path), "its digest or size is not that of its content")
+        )
 
 
 def _read(file: Entry, blobs: Blobs) -> Root:
@@ -86,7 +88,3 @@ def _read(file: Entry, blobs: Blobs) -> Root:
             again.push(Run(ref))
             position += ref.size
     return again.root()
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

@@ -29,7 +29,7 @@ from artfs.repo.packing import PackWriter
 from artfs.repo.reading import drive
 from artfs.repo.repository import Repository
 from artfs.repo.union import Clash, unite
-from artfs.types import ArtifactKey, Entry, parse_run
+from artfs.types import ArtifactKey, Entry, parse_run, path_shown
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -246,8 +246,7 @@ class Distributed:
         if not clashes:
             return
         shown = "; ".join(
-            f"{clash.path.decode('utf-8', 'backslashreplace')} by runs {', '.join(clash.sides)}"
-            for clash in clashes[:5]
+            f"{path_shown(clash.path)} by runs {', '.join(clash.sides)}" for clash in clashes[:5]
         )
         more = f"; and {len(clashes) - 5} more" if len(clashes) > 5 else ""
         raise Conflict(

@@ -28,7 +28,7 @@ from artfs.repo.blobs import Blobs
 from artfs.repo.editing import edit, new_directory
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import children, drive
-from artfs.types import NAME_MAX, Entry, Kind
+from artfs.types import NAME_MAX, Entry, Kind, path_shown
 
 #: Files read by a thread at one go, and how many such batches may wait to be stored: 64 batches
 #: of small files keep a disk busy, and `_BATCH_BYTES` bounds their memory.
@@ -103,7 +103,7 @@ class Ingest:
             for entry in news:
                 if entry.name in entries:
                     raise InvalidValue(
-                        f"'{_shown(entry.name)}'", "comes from two of the paths given"
+                        f"'{path_shown(entry.name)}'", "comes from two of the paths given"
                     )
                 entries[entry.name] = entry
         ordered = [entries[name] for name in sorted(entries)]
@@ -287,7 +287,7 @@ def _load_batch(files: list[tuple[bytes, bytes]]) -> list[_Loaded]:
 def _load(path: bytes, name: bytes, room: int) -> _Loaded:
     """Read, cut and hash a file, unless it is larger than `room`."""
     if len(name) > NAME_MAX:
-        raise SourceChanged(_shown(path), "its name is longer than 255 bytes")
+        raise SourceChanged(path_shown(path), "its name is longer than 255 bytes")
     for _ in range(_TRIES):
         fd = _open(path)
         try:
@@ -329,7 +329,7 @@ def _examined(path: bytes, look: Callable[[bytes], os.stat_result]) -> os.stat_r
     try:
         return look(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(_shown(path), "no such file or directory") from error
+        raise NotFound(path_shown(path), "no such file or directory") from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -358,22 +358,20 @@ def _within(path: bytes, directory: bytes) -> bool:
     return path == directory or path.startswith(os.path.join(directory, b""))
 
 
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
-
-
 def _unreadable(path: bytes, error: OSError) -> SourceChanged:
-    return SourceChanged(_shown(path), os.strerror(error.errno or 0), "nothing was committed")
+    return SourceChanged(path_shown(path), os.strerror(error.errno or 0), "nothing was committed")
 
 
 def _special(path: bytes, mode: int) -> SourceChanged:
     kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a directory"}
     kind = kinds.get(stat.S_IFMT(mode), "a device")
-    return SourceChanged(_shown(path), f"is {kind}, which no version can hold", "--exclude it")
+    return SourceChanged(path_shown(path), f"is {kind}, which no version can hold", "--exclude it")
 
 
 def _keeps_changing(path: bytes) -> SourceChanged:
-    return SourceChanged(_shown(path), "keeps changing while it is read", "nothing was committed")
+    return SourceChanged(
+        path_shown(path), "keeps changing while it is read", "nothing was committed"
+    )
 
 
 def at_prefix(root: Entry, prefix: str, writer: PackWriter) -> Entry:

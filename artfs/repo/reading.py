@@ -9,7 +9,7 @@ from artfs.errors import Damaged, NotFound
 from artfs.format import walk
 from artfs.format.build import Steps
 from artfs.repo.blobs import Blobs, neighbours
-from artfs.types import Entry
+from artfs.types import Entry, path_shown
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def resolve(root: Entry, path: bytes, blobs: Blobs, what: str = "") -> Entry:
     """The entry at a path. Raises `NotFound`, naming `what` (a ref) and the path."""
     entry = drive(walk.resolve(root, path), blobs)
     if entry is None:
-        shown = path.decode("utf-8", "backslashreplace")
+        shown = path_shown(path)
         hint = f"artfs ls {what} lists what there is" if what else ""
         raise NotFound(f"{what}/{shown}" if what else shown, "no such path in this version", hint)
     return entry
@@ -77,8 +77,7 @@ def content(
             try:
                 data = blobs.read(ref)
             except Damaged as error:
-                name = file.name.decode("utf-8", "backslashreplace")
-                raise Damaged(name, str(error), error.hint) from error
+                raise Damaged(path_shown(file.name), str(error), error.hint) from error
             piece = data[max(0, position - start) : end - start]
             position += len(piece)
             yield piece

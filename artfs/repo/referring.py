@@ -12,7 +12,7 @@ from artfs.repo.packing import PackWriter
 from artfs.repo.reading import drive
 from artfs.repo.references import entry_of_found
 from artfs.sources.base import Found, shown
-from artfs.types import NAME_MAX, Entry
+from artfs.types import NAME_MAX, Entry, path_shown
 
 #: Names on the way to an entry, and it.
 _Placed: TypeAlias = tuple[list[bytes], Entry]
@@ -34,7 +34,7 @@ def with_references(
         placed = [_placed(uri, found) for found in describe(uri)]
         for name, entry in _directory(uri, placed, root.mtime_ns, writer).items():
             if name in changes or drive(walk.find(root, 0, name), blobs) is not None:
-                text = name.decode("utf-8", "backslashreplace")
+                text = path_shown(name)
                 raise InvalidValue(f"'{text}'", "comes from two of the paths given")
             changes[name] = entry
     return edit(root, changes, writer, blobs)
@@ -61,7 +61,7 @@ def _directory(
             empty = empty_directory(name, mtime_ns=mtime_ns)
             entries[name] = edit(empty, changes, writer, writer.repository.blobs)
         elif len(inner) > 1:
-            text = name.decode("utf-8", "backslashreplace")
+            text = path_shown(name)
             raise InvalidValue(shown(uri), f"has an object '{text}', and others below it")
         else:
             entries[name] = inner[0][1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from artfs.types import path_shown
 from artfs.vfs.errors import ReadOnly
 from artfs.vfs.tree import Attrs, Caller, Change, Opened
 
 
 def _refuse(name: bytes = b"") -> NoReturn:
-    raise ReadOnly(name.decode("utf-8", "backslashreplace"))
+    raise ReadOnly(path_shown(name))
 
 
 class ReadOnlyTree:

@@ -19,7 +19,7 @@ from artfs.aio.generations import Generations
 from artfs.aio.references import ReferenceReads
 from artfs.errors import ArtfsError, Damaged, ObjectNotFound, SourceChanged, Unsupported
 from artfs.format import walk
-from artfs.types import ArtifactKey, Entry, Kind
+from artfs.types import ArtifactKey, Entry, Kind, path_shown
 from artfs.vfs import xattrs
 from artfs.vfs.attributes import Owner, attrs_of
 from artfs.vfs.errors import (
@@ -123,7 +123,7 @@ class VersionTree(ReadOnlyTree):
     async def _path(self, ino: int) -> str:
         """Version and path of an inode, for the log."""
         way = await self._way(ino)
-        path = b"/".join(entry.name for entry in way[1:]).decode("utf-8", "backslashreplace")
+        path = path_shown(b"/".join(entry.name for entry in way[1:]))
         return f"{await self._version(ino)}/{path}"
 
     async def _blame(self, ino: int, error: DamagedBlob) -> None:

@@ -22,7 +22,7 @@ import msgspec
 from artfs.aio.fetch import DamagedBlob, Fetcher
 from artfs.aio.references import ReferenceReads
 from artfs.format import walk
-from artfs.types import Entry, Kind
+from artfs.types import Entry, Kind, path_shown
 from artfs.vfs.draft.codec import EVERYTHING, PARTIAL, Inode, Layer
 from artfs.vfs.draft.datafiles import DataFiles, LayerFile
 from artfs.vfs.draft.garbage import Garbage
@@ -179,7 +179,7 @@ class Contents:
 
     async def _blame(self, inode: Inode, error: DamagedBlob) -> None:
         """Say in the log which file a damaged blob of the base is part of."""
-        path = (await self._path_of(inode)).decode("utf-8", "backslashreplace")
+        path = path_shown(await self._path_of(inode))
         log.error("%s: %s", path or f"inode {inode.ino}", error)
         error.is_logged = True
 
