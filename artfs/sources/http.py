@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from email.utils import parsedate_to_datetime
 import httpcore
 import httpx
 
-from artfs.errors import InvalidValue, NotFound, SourceRefused, Unreachable
+from artfs.errors import InvalidValue, NotFound, Refused, SourceRefused, Unreachable
 from artfs.format.reference import Reference
 from artfs.sources.base import ENDLESS, Found, changed, last_name, shown
 from artfs.sources.connecting import CheckedBackend, PacedStream
@@ -50,7 +51,14 @@ class HttpSource:
         _parsed(uri)
         if not checksum:
             return [Found(last_name(uri), Reference(uri, sized=False), itself=True)]
-        about = self._about(uri)
+        try:
+            about = self._about(uri)
+        except Unreachable as error:
+            cause = _first(error)
+            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+                # Somebody waits, and a name that was misspelt will not come.
+                raise NotFound(shown(uri), "there is no host of that name") from error
+            raise
         if about is None:
             raise NotFound(shown(uri), "the server has no such object")
         reference = Reference(uri, about.checksum, sized=about.size is not None)
@@ -189,9 +197,10 @@ class _About:
 def _parsed(uri: str) -> httpx.URL:
     try:
         url = httpx.URL(uri)
-    except httpx.InvalidURL as error:
+        has_host = bool(url.host)
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise InvalidValue(f"reference '{shown(uri)}'", str(error)) from error
-    if not url.host:
+    if not has_host:
         raise InvalidValue(f"reference '{shown(uri)}'", "names no host")
     if url.userinfo:
         raise InvalidValue(
@@ -204,7 +213,7 @@ def _next(uri: str, url: httpx.URL, location: str) -> httpx.URL:
     """Where a redirect leads. Raises `SourceRefused`."""
     try:
         there = url.join(location)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise SourceRefused(shown(uri), f"leads to what is no URL: {error}") from error
     if there.scheme not in ("http", "https") or (url.scheme == "https" != there.scheme):
         raise SourceRefused(shown(uri), f"leads to {there.scheme}://, and is not followed there")
@@ -320,5 +329,16 @@ def _failures(uri: str) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise Unreachable(shown(uri), "the server does not answer in time") from error
     except httpx.TransportError as error:
+        cause = _first(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = f"its certificate does not hold: {cause.verify_message}"
+            raise Refused(shown(uri), why, "SSL_CERT_FILE names a file of authorities") from error
         why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
         raise Unreachable(shown(uri), why) from error
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error came from."""
+    while cause := error.__cause__ or error.__context__:  # httpcore raises "from None"
+        error = cause
+    return error

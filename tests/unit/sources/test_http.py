@@ -275,6 +275,20 @@ def test_a_name_that_no_host_can_have(recorded: Recorded, host: str) -> None:
         recorded.entry(f"http://{host}/x")
 
 
+def test_a_name_that_no_host_has(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has misspelt it: who waits is told at once."""
+
+    def unknown(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with closing(References(repository.catalog, repository.blobs, StoreOptions())) as references:
+        with pytest.raises(NotFound, match="there is no host of that name"):
+            references.describe("http://mispelt.test/x")
+        with pytest.raises(InvalidValue, match="A-label"):
+            references.describe("http://xn--/x")
+
+
 def test_messages_do_not_show_what_lets_others_in(web: WebServer, recorded: Recorded) -> None:
     with pytest.raises(NotFound) as caught:
         recorded.entry(f"{web.url}/nothing?X-Amz-Signature=secret")
