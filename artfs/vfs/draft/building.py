@@ -54,6 +54,10 @@ class Results:
             "REPLACE INTO stored VALUES (?, ?, ?)", (inode.ino, inode.is_dir, codec.pack(entry))
         )
 
+    def drop(self, ino: int) -> None:
+        """Forget what was noted of an inode."""
+        self._db.execute("DELETE FROM stored WHERE ino = ?", (ino,))
+
     def clear(self) -> None:
         """Forget all."""
         self._db.execute("DELETE FROM stored")

@@ -247,7 +247,10 @@ class Committer:
 
     async def _adopt(self, frozen: int, results: Results, root: Entry, steps: _Steps) -> None:
         """Show what others changed."""
-        adopting = Adopting(self._journal, self._inodes, self._names, self._garbage, frozen, root)
+        adopting = Adopting(
+            self._journal, self._inodes, self._names, self._contents, self._garbage, frozen,
+            results, root,
+        )  # fmt: skip
         after = 0
         while rows := results.foreign_page(after, _ROWS):
             for row in rows:

@@ -23,6 +23,7 @@ from artfs.types import Entry, Kind
 from artfs.vfs.draft import codec, numbers
 from artfs.vfs.draft.building import Foreign, Results
 from artfs.vfs.draft.codec import Inode
+from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
@@ -64,14 +65,16 @@ class Adopting:
     """Brings what others changed into the draft. Event loop only."""
 
     def __init__(
-        self, journal: Journal, inodes: Inodes, names: Names, garbage: Garbage, frozen: int,
-        root: Entry,
+        self, journal: Journal, inodes: Inodes, names: Names, contents: Contents, garbage: Garbage,
+        frozen: int, results: Results, root: Entry,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._inodes = inodes
         self._names = names
+        self._contents = contents
         self._garbage = garbage
         self._frozen = frozen
+        self._results = results
         self._graft = journal.add_graft(codec.pack(root))
         self.stale = Stale()
         self.contested = 0
@@ -116,6 +119,10 @@ class Adopting:
         self.contested += 1
 
     def _change(self, file: Inode, entry: Entry, now: int) -> None:
+        # It may have been written, or emptied, with what it had before.
+        self._contents.discard(file, file.layers)
+        self._results.drop(file.ino)
+        file.layers = []
         file.lower, file.base_len, file.size = entry, entry.size, entry.size
         file.mode = codec.mode_of(entry)
         file.mtime_ns, file.ctime_ns = entry.mtime_ns, now
@@ -126,4 +133,4 @@ class Adopting:
 def _can_change_to(file: Inode, entry: Entry) -> bool:
     """Whether a file can go on as the same inode. Hard links cannot: each name is a file of its
     own for others."""
-    return entry.kind == Kind.FILE and file.is_file and file.nlink == 1 and not file.layers
+    return entry.kind == Kind.FILE and file.is_file and file.nlink == 1

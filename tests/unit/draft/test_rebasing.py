@@ -166,6 +166,35 @@ def test_who_has_a_file_open_sees_it_change_and_can_go_on_writing(
     trio.run(check)
 
 
+@pytest.mark.parametrize("content", [b"", b"same", bytes(5)])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_file_that_was_written_and_is_the_same(
+    tmp_path: Path, repository: Repository, content: bytes, is_open: bool
+) -> None:
+    """It becomes what others made of it, and stays the file that programs have open."""
+
+    async def check() -> None:
+        base = make_version(repository, {b"a": Node("f", content)})
+        async with drafted(tmp_path, repository, base) as fs:
+            handle = await fs.open(b"a") if is_open else None
+            await fs.truncate(b"a", 0)
+            if content.strip(b"\0"):
+                await fs.pwrite(b"a", 0, content)
+            await fs.truncate(b"a", len(content))
+            await fs.put(b"mine", b"1")
+            make_version(repository, {b"a": Node("f", b"theirs")}, base=0)
+            await fs.tree.commit()
+            assert (await shows_newest(fs, repository))[b"a"].data == b"theirs"
+            if handle is None:
+                handle = await fs.open(b"a")
+            await fs.tree.write(handle, 6, b" and mine")
+            await fs.close(handle)
+            await fs.tree.commit()
+            assert (await shows_newest(fs, repository))[b"a"].data == b"theirs and mine"
+
+    trio.run(check)
+
+
 def test_hard_links_part_where_others_changed_one_of_the_names(
     tmp_path: Path, repository: Repository, base: VersionRecord
 ) -> None:
