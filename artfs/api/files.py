@@ -6,7 +6,8 @@ import errno
 import io
 import os
 import threading
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, overload
 
 import msgspec
 
@@ -33,12 +34,21 @@ _MOST = 4 << 20
 class VersionFile(io.BufferedReader):
     """A file of a version, open for reading. `size` in bytes; `path` as it was asked for.
 
+    `reopen` opens it from `path` again, in its place, where it was pickled.
+
     Threads may share it as long as each seeks before it reads: `read` goes on from where the same
     thread has sought to, whatever others have done in between. DuckDB (2.0) does so without a lock.
     """
 
-    def __init__(self, entry: Entry, repository: Repository, path: str) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        repository: Repository,
+        path: str,
+        reopen: Callable[[str], VersionFile] | None = None,
+    ) -> None:
         super().__init__(_Chunks(entry, repository, path), _BUFFER)
+        self._reopen = reopen
         self._entry = entry
         self._repository = repository  # for as long as this is open, so is the store
         self._one_by_one = threading.Lock()
@@ -69,6 +79,11 @@ class VersionFile(io.BufferedReader):
             self._go_on()
             return super().readinto(buffer)
 
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[object, ...]:
+        if self._reopen is None:
+            raise TypeError(f"'{self.path}' cannot be pickled: open it by way of fsspec")
+        return _reopened, (self._reopen, self.path, self.tell())
+
     def _go_on(self) -> None:
         """Be where this thread has sought to; or where the last one that did anything left off."""
         place = self._sought.pop(threading.get_ident(), None)
@@ -76,6 +91,12 @@ class VersionFile(io.BufferedReader):
             self._sought.clear()
         elif place != self.tell():
             super().seek(place)
+
+
+def _reopened(reopen: Callable[[str], VersionFile], path: str, place: int) -> VersionFile:
+    file = reopen(path)
+    file.seek(place)
+    return file
 
 
 class _Chunks(io.RawIOBase):

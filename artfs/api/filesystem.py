@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from artfs import settings
@@ -168,13 +169,20 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
         begin, stop, _step = slice(start, end).indices(entry.size)
         return read_range(entry, self._versions.repository, path, begin, stop)
 
-    def _open(self, path: str, mode: str = "rb", **_: object) -> VersionFile:
-        """fsspec's settings of block size and cache are not needed: chunks are read as they are."""
+    def _open(
+        self, path: str, mode: str = "rb", cache_type: str | None = None, **_: object
+    ) -> VersionFile | AbstractBufferedFile:
+        """fsspec's settings of block size and cache are not needed: chunks are read as they are.
+
+        Only its blockcache, which says "none", has a file of its kind, to put blocks into.
+        """
         path = self._path(path)
         if mode != "rb":
             raise failure(errno.EROFS, path)
         entry = require_file(self._existing(path), path, self._versions.repository)
-        return VersionFile(entry, self._versions.repository, path)
+        if cache_type == "none":
+            return _Ranges(self, path, size=entry.size, cache_type=cache_type)
+        return VersionFile(entry, self._versions.repository, path, self._open)
 
     # Not writing
 
@@ -277,6 +285,14 @@ class ArtfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
                     found += [_version(f"{name}:v{n}") for n in catalog.versions(key)]
                     found += [_alias(f"{name}:{alias}", n) for alias, n in sorted(links.items())]
         return found
+
+
+class _Ranges(AbstractBufferedFile):  # type: ignore[misc]  # fsspec ships no types
+    """A file as fsspec has them, which reads ranges and may be given a cache of them."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        data: bytes = self.fs.cat_file(self.path, start, end)
+        return data
 
 
 def _version(name: str) -> Info:

@@ -16,6 +16,7 @@ from threading import Barrier
 import fsspec
 import pytest
 
+import artfs
 from artfs.api.filesystem import ArtfsFileSystem, Info
 from artfs.types import ArtifactKey
 from tests.unit.api.reading.conftest import Put
@@ -210,6 +211,30 @@ def test_what_is_cached_by_fsspec(put: Put, fs: ArtfsFileSystem, tmp_path: Path)
         put({b"f": b"new"}, alias="best")
         ArtfsFileSystem.clear_instance_cache()
         fs.invalidate_cache()
+
+
+# fsspec leaves the file of the cache open.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_cache_of_blocks(put: Put, fs: ArtfsFileSystem, tmp_path: Path) -> None:
+    put({b"f": b"0123456789" * 1000})
+    url = "blockcache::artfs://animals:latest/f"
+    for _ in range(2):
+        with fsspec.open(url, blockcache={"cache_storage": str(tmp_path / "blocks")}) as file:
+            assert file.seek(9_995) == 9_995
+            assert file.read() == b"56789"
+    assert any(path.read_bytes().endswith(b"56789") for path in (tmp_path / "blocks").iterdir())
+
+
+def test_an_open_file_goes_to_another_process(put: Put, fs: ArtfsFileSystem) -> None:
+    put({b"f": b"0123456789"})
+    with fs.open("animals:latest/f") as file:
+        assert file.read(3) == b"012"
+        put({b"f": b"another"})
+        with pickle.loads(pickle.dumps(file)) as again:
+            assert again.read() == b"3456789"
+    with artfs.open("animals:v0", "f") as file, pytest.raises(TypeError, match="by way of fsspec"):
+        pickle.dumps(file)
 
 
 # One version

@@ -1,4 +1,4 @@
-"""Programs that read `artfs://`: pandas, pyarrow, duckdb."""
+"""Programs that read `artfs://`: pandas, pyarrow, duckdb, dask."""
 
 from __future__ import annotations
 
@@ -95,6 +95,18 @@ def test_duckdb(table: pa.Table, fs: ArtfsFileSystem) -> None:
             assert row == (_ROWS, sum(range(_ROWS)))
         with pytest.raises(duckdb.IOException, match="none"):
             db.sql("FROM read_parquet('artfs://animals:v0/none.parquet')").fetchall()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's use of pandas
+def test_dask(table: pa.Table) -> None:
+    dd = pytest.importorskip("dask.dataframe")
+    for frame in (
+        dd.read_csv("artfs://animals:v0/t.csv", blocksize=100_000),
+        dd.read_parquet("artfs://animals:latest/parts/*/*.parquet"),
+        dd.read_parquet("artfs://animals:v0/parts", columns=["n"]),
+    ):
+        assert frame.npartitions > 1
+        assert frame.n.sum().compute(scheduler="threads") == sum(range(_ROWS))
 
 
 def test_what_is_read_is_there_without_a_mount(table: pa.Table, tmp_path: Path) -> None:
