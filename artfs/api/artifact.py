@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -103,7 +104,8 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
     ) -> ArtifactManifestEntry:
         """Add a file, under its own name or as `name`; of a link, the file it leads to.
 
-        `is_tmp`: a temporary file, whose name is made from its content, so that none collide.
+        `is_tmp`: a temporary file, whose name is made from its content, so that none collide: the
+        first 20 digits of its MD5, as in W&B, and its endings.
         `overwrite`: let it take the place of another that was added as this path. `skip_cache`,
         `policy` (`mutable`, `immutable`): how W&B is to upload; here it is stored on return.
         Raises `ArtifactFinalizedError`; `NotThere`, `InvalidValue` (no file; `name` is no path, or
@@ -121,7 +123,7 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
             content = self._open()
             if is_tmp:
                 entry = content.store_file(local)
-                path = _by_content(path, entry)
+                path = _by_content(path, local)
                 content.set(path, entry)
             else:
                 entry = content.add_file(local, path, overwrite=overwrite)
@@ -447,7 +449,9 @@ def _check_policy(policy: str | None) -> None:
         raise InvalidValue(f"policy '{policy}'", "is neither 'mutable' nor 'immutable'")
 
 
-def _by_content(path: paths.Path, entry: Entry) -> paths.Path:
-    """The path with the digest in the place of the file's name, its endings kept."""
+def _by_content(path: paths.Path, local: str) -> paths.Path:
+    """The path with W&B's digest in the place of the file's name, its endings kept."""
+    with open(local, "rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     _, dot, endings = path[-1].partition(b".")
-    return (*path[:-1], entry.digest.hex()[:20].encode() + dot + endings)
+    return (*path[:-1], md5.hexdigest()[:20].encode() + dot + endings)

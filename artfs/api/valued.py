@@ -34,19 +34,21 @@ class Valued(Attributes):
     def get_added_local_path_name(self, local_path: str) -> str | None:
         """See `Artifact`."""
 
-    def add(self, obj: Value, name: str) -> ArtifactManifestEntry:
+    def add(self, obj: Value, name: str, overwrite: bool = False) -> ArtifactManifestEntry:
         """Add a value: `Table`, `JoinedTable`, `PartitionedTable`, `Image`, `Audio`, `Video`,
         `Html`, `Object3D`, `Bokeh`, `Classes`, `ImageMask` or `BoundingBoxes2D`.
 
         It is written now, as a JSON file `NAME.TYPE.json`, whose entry is returned, and what it
         consists of below `media/`; what is there already is not written again. A value that has
-        the name gives way. `get(name)` reads it, once this is logged.
+        the name gives way, also without W&B's `overwrite`, without which W&B would keep that one
+        and not say so. `get(name)` reads it, once this is logged.
         Raises `ArtifactFinalizedError`; `InvalidValue` (no value, or `name` is no path);
         `ValueError` and `TypeError` of a value that cannot be written; then nothing is added.
         """
         from artfs.api.valuefiles import ValueTarget
         from artfs.api.values import Value, write
 
+        del overwrite
         if not isinstance(obj, Value) or not obj.type_name:
             why = "is no value, such as a Table or an Image"
             raise InvalidValue(f"object of type {type(obj).__name__}", why, "add_file adds a file")

@@ -217,7 +217,7 @@ def test_a_value_gives_way_to_the_next_of_its_name() -> None:
     artifact["t"] = cells
     cells.add_data(3, "z")
     artifact["t"] = cells
-    artifact["u"] = cells
+    artifact.add(cells, "u", overwrite=True)
     artifact.save()
     assert artifact["t"] == artifact["u"] == cells
     assert sorted(files()) == ["t.table.json", "u.table.json"]
