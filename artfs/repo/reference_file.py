@@ -17,8 +17,9 @@ from artfs.sources.base import ENDLESS
 from artfs.types import Entry
 
 _FIRST, _STREAMED, _LARGEST = 256 << 10, 1 << 20, 4 << 20
-#: The kernel asks for what it reads ahead in pieces, and not in their order.
-_KEPT = 2
+#: The kernel asks for what it reads ahead in pieces, and not in their order: those that are passed
+#: over are asked for next.
+_KEPT, _PASSED = 2, 1 << 20
 #: Requests of a process that are left where readers are; each holds a connection.
 _streams = threading.BoundedSemaphore(8)
 
@@ -63,15 +64,17 @@ class ReferenceFile:
         for start, window in self._windows:
             if start <= offset < start + len(window):
                 return start, window
-        if offset == self._next and self._process == os.getpid():
+        start = self._next
+        if 0 <= start <= offset <= start + _PASSED and self._process == os.getpid():
             self._ahead = min(2 * self._ahead, _LARGEST)
         else:
             # A child process would take from its parent what comes for both.
             self._ahead, self._stream, self._process = _FIRST, None, os.getpid()
-        data = self._fetched(offset, max(wanted, self._ahead), patience)
-        self._next = offset + len(data)
-        self._windows = [*self._windows, (offset, data)][-_KEPT:]
-        return offset, data
+            start = offset
+        data = self._fetched(start, offset - start + max(wanted, self._ahead), patience)
+        self._next = start + len(data)
+        self._windows = [*self._windows, (start, data)][-_KEPT:]
+        return start, data
 
     def _fetched(self, offset: int, size: int, patience: float | None) -> bytes:
         """At least `size` bytes, fewer at the end."""

@@ -58,6 +58,16 @@ def test_front_to_back(web: WebServer, references: References, place: str) -> No
     assert _requests(web, f"/{place}front") <= 4
 
 
+def test_pieces_that_are_asked_for_in_another_order(web: WebServer, references: References) -> None:
+    """As the kernel does, now and then; what leads on is not another place."""
+    web.write("order", BIG)
+    file = ReferenceFile(references, _entry(references, f"{web.url}/plain/order"))
+    for n in range(0, len(BIG), 256 << 10):
+        for start in (n + (128 << 10), n):
+            assert file.read(start, 128 << 10, 0.0) == BIG[start : start + (128 << 10)]
+    assert _requests(web, "/plain/order") <= 5
+
+
 def test_more_files_than_requests_may_be_left(web: WebServer, references: References) -> None:
     entry = _entry(references, web.write("many", BIG))
     readers = [_pieces(ReferenceFile(references, entry)) for _ in range(20)]
