@@ -7,7 +7,9 @@ what a terminal sends goes to the command as well, and must not reach it twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,8 @@ _WAITED = {*_FORWARDED, signal.SIGCHLD}
 #: Signals that Python ignores, which a command must not inherit.
 _RESTORED = [signal.SIGPIPE, signal.SIGXFSZ]
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: What a program that the kernel does not know the format of is given to, as by execvp(3).
+_SHELL = "/bin/sh"
 #: Seconds between two looks at whether something is done.
 _STEP = 0.02
 
@@ -51,6 +55,8 @@ class Foreground:
 
     def __init__(self, mask: set[signal.Signals | int]) -> None:
         self._mask = mask
+        # Started by nohup, or in the background: it is to go on.
+        self._ending = {n for n in _ENDING if signal.getsignal(n) is not signal.SIG_IGN}
 
     def run(
         self, command: Sequence[str], environment: Mapping[str, str], every: float,
@@ -61,9 +67,7 @@ class Foreground:
         it. Raises `CannotStart`, `Interrupted` (before it was started)."""
         self.check()
         try:
-            pid = os.posix_spawnp(
-                command[0], list(command), environment, setsigmask=self._mask, setsigdef=_RESTORED
-            )
+            pid = self._spawn(command, environment)
         except OSError as error:
             raise CannotStart(error) from error
         while True:
@@ -78,10 +82,30 @@ class Foreground:
             elif info.si_signo in _FORWARDED and info.si_code <= 0:
                 os.kill(pid, info.si_signo)
 
+    def _spawn(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
+        name, arguments = command[0], command[1:]
+        if not name:  # Python does not even ask
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+        def spawn(program: str, argv: Sequence[str]) -> int:
+            return os.posix_spawnp(
+                program, list(argv), environment, setsigmask=self._mask, setsigdef=_RESTORED
+            )
+
+        try:
+            return spawn(name, command)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+        return spawn(_SHELL, [_SHELL, shutil.which(name) or name, *arguments])
+
     def check(self) -> None:
-        """Raises `Interrupted` if a signal has come."""
-        info = signal.sigtimedwait(_ENDING, 0)
+        """Raises `Interrupted` if a signal has come; the next one ends us at once."""
+        info = signal.sigtimedwait(self._ending, 0)
         if info is not None:
+            for number in self._ending:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._ending)
             raise Interrupted(info.si_signo)
 
     def attend(self, work: Callable[[], T]) -> T:

@@ -97,18 +97,26 @@ def run(
         draft_options = ["--type", type_] if type_ else []
         draft_options += ["--on-conflict", on_conflict]
         done = _Done(settings, key)
-        status = exits.FAILED
+        status, is_recorded = exits.FAILED, False
         with foreground() as front:
             try:
-                plan.record_bases(recorder)
+                front.attend(lambda: plan.record_bases(recorder))
                 with _mounted(settings, plan, key, draft_options, files) as stage:
-                    status = _run(front, stage, plan, command, done)
+                    try:
+                        status = _run(front, stage, plan, command, done)
+                    except Interrupted:  # said now: it may take long to unmount
+                        settings.say("interrupted; artfs drafts lists what was not committed")
+                        raise
             except Interrupted as signal:
                 status = signal.status
-                settings.say("interrupted; artfs drafts lists what was not committed")
             finally:
-                recorder.end(status)
-        done.tell(repository.runs.artifacts(key), plan, status)
+                try:
+                    is_recorded = front.attend(lambda: recorder.end(status))
+                except Interrupted as signal:
+                    status = signal.status
+        # A store that does not answer is not asked again: that takes as long as the last time.
+        done.is_unsure = done.is_unsure or not is_recorded
+        done.tell(repository, plan, status)
     ctx.exit(status)
 
 
@@ -244,16 +252,19 @@ def _run(front: Foreground, stage: _Stage, plan: _Plan, command: Sequence[str], 
             raise
         done.complain(f"{command[0]}: {error}")
         return error.status
-    # Before a version is made that may have come from it.
+    # Before a version is made that may have come from it; if that fails, none is made.
+    unrecorded = 0
     try:
         front.attend(lambda: record("record all", COMMIT_PATIENCE))
     except ArtfsError as error:
+        done.is_unsure = True
         done.complain(f"what was opened is not recorded: {error}")
+        unrecorded = exits.status_of(error) if stage.drafts else 0
     failed = [
-        done.finish(front, draft, output, commit=not status)
+        done.finish(front, draft, output, commit=not status and not unrecorded)
         for draft, output in zip(stage.drafts, plan.outputs, strict=True)
     ]
-    return status or next((each for each in failed if each), 0)
+    return status or unrecorded or next((each for each in failed if each), 0)
 
 
 def _filled(command: Sequence[str], stage: _Stage, plan: _Plan) -> list[str]:
@@ -268,18 +279,19 @@ def _filled(command: Sequence[str], stage: _Stage, plan: _Plan) -> list[str]:
 
 
 class _Done:
-    """What has come of a run, for people and as a document."""
+    """What has come of a run: for people as soon as it is known, and as a document at the end.
+    `is_unsure`: nobody knows what it has opened."""
 
     def __init__(self, settings: Settings, key: RunKey) -> None:
+        self.is_unsure = False
         self._settings = settings
         self._key = key
-        self._lines: list[str] = []
         self._versions: list[dict[str, object]] = []
         self._drafts: list[dict[str, object]] = []
 
     def complain(self, line: str) -> None:
-        """Something is not as it should be; said at the end."""
-        self._lines.append(f"artfs: {line}")
+        """Something is not as it should be: that is said to those who want quiet, too."""
+        click.echo(f"artfs: {line}", err=True)
 
     def finish(self, front: Foreground, draft: Mount, output: Output, *, commit: bool) -> int:
         """Commit a draft, or keep it if there is anything in it. Returns an exit status, not 0 if
@@ -290,6 +302,10 @@ class _Done:
         if commit:
             stop = {"do": "stop", "mode": "commit"}
             try:
+                if _is_empty(draft, output):
+                    draft.discard()
+                    self._made_nothing(output)
+                    return 0
                 answer = front.attend(lambda: draft.ask(stop, COMMIT_PATIENCE))
                 self._end(draft)
                 record = read_draft(self._settings.state, str(about["draft"]))
@@ -309,38 +325,61 @@ class _Done:
             self.complain(f"{draft.path}: was in use by programs that the command left behind")
 
     def _committed(self, output: Output, answer: Message) -> None:
-        name, version = self._settings.named(output.key), int(answer["version"])
+        version = int(answer["version"])
         for path in answer["left_out"]:
-            self._lines.append(f"left out, as no version can hold it: {path}")
+            self._settings.say(f"left out, as no version can hold it: {path}")
+        if version < 0:  # what was there has been removed this moment
+            self._made_nothing(output)
+            return
         if answer["onto"] is not None:
-            self._lines.append(f"put on v{answer['onto']}, which others had made meanwhile")
-        changed = bool(answer["changed"])
-        shown = f"{name}:v{version}" if version >= 0 else f"{name}: nothing was written"
-        self._lines.append(shown + ("" if changed or version < 0 else " (unchanged)"))
-        self._versions.append(
-            {
-                "artifact": name, "version": f"v{version}" if version >= 0 else None,
-                "changed": changed,
-            }
-        )  # fmt: skip
+            self._settings.say(f"put on v{answer['onto']}, which others had made meanwhile")
+        changed, name = bool(answer["changed"]), self._settings.named(output.key)
+        self._settings.say(f"{name}:v{version}" + ("" if changed else " (unchanged)"))
+        self._versions.append({"artifact": name, "version": f"v{version}", "changed": changed})
+
+    def _made_nothing(self, output: Output) -> None:
+        name = self._settings.named(output.key)
+        self._settings.say(f"{name}: nothing was written")
+        self._versions.append({"artifact": name, "version": None, "changed": False})
 
     def _kept(self, draft: Mount, output: Output) -> None:
         about = draft.about
         with contextlib.suppress(ArtfsError, OSError):  # then it is kept: nothing is lost
-            if output.base is None and not os.listdir(draft.path):
+            if _is_empty(draft, output):
                 draft.discard()
                 return
             draft.ask({"do": "stop", "mode": "keep"})
         name = self._settings.named(output.key)
         self._drafts.append({"artifact": name, "draft": about["draft"]})
-        self._lines.append(
+        self._settings.say(
             f"draft {about['draft']} of {name} is kept:"
             f" artfs draft --resume {about['draft']} MNT goes on with it,"
             f" artfs drafts --discard {about['draft']} deletes it"
         )
 
-    def tell(self, found: RunArtifacts, plan: _Plan, status: int) -> None:
-        """Say it."""
+    def tell(self, repository: Repository, plan: _Plan, status: int) -> None:
+        """Say what was not opened, and print the document."""
+        found: RunArtifacts | None = None
+        if not self.is_unsure:
+            try:
+                found = repository.runs.artifacts(self._key)
+            except ArtfsError as error:
+                self.complain(f"what was opened cannot be told: {error}")
+        if found is not None:
+            self._tell_unopened(found, plan)
+        self._settings.result(
+            "",
+            {
+                "run": str(self._key), "exit": status,
+                "inputs": None if found is None else [
+                    {"artifact": i.artifact, "version": f"v{i.version}", "use_as": i.use_as}
+                    for i in found.inputs
+                ],
+                "outputs": self._versions, "drafts": self._drafts,
+            },
+        )  # fmt: skip
+
+    def _tell_unopened(self, found: RunArtifacts, plan: _Plan) -> None:
         opened = {(one.artifact, one.version) for one in found.inputs}
         for one in plan.inputs:
             source = one.version.source
@@ -349,17 +388,10 @@ class _Done:
                 key, number = source.key, source.version
             if (f"{key.entity}/{key.project}/{key.name}", number) not in opened:
                 shown = self._settings.named(one.key, one.version.version)
-                self._lines.append(f"{shown} was not opened")
-        for line in self._lines:
-            self._settings.say(line)
-        self._settings.result(
-            "",
-            {
-                "run": str(self._key), "exit": status,
-                "inputs": [
-                    {"artifact": i.artifact, "version": f"v{i.version}", "use_as": i.use_as}
-                    for i in found.inputs
-                ],
-                "outputs": self._versions, "drafts": self._drafts,
-            },
-        )  # fmt: skip
+                self._settings.say(f"{shown} was not opened")
+
+
+def _is_empty(draft: Mount, output: Output) -> bool:
+    """Whether a draft over nothing has nothing in it: no version is made of it. Not that of one
+    whose daemon is gone. Raises `OSError`."""
+    return output.base is None and not os.listdir(draft.path)

@@ -102,19 +102,23 @@ class Recorder:
                 return
             self._or_complain(self._write)
 
-    def end(self, exit: int | None) -> None:  # noqa: A002  # the word of the format
-        """The run is over, with an exit status if there is one. Fails as `flush` does."""
+    def end(self, exit: int | None) -> bool:  # noqa: A002  # the word of the format
+        """The run is over, with an exit status if there is one. Fails as `flush` does; whether it
+        has not."""
         with self._lock:
             if self._has_begun or self._used or self._made:
-                self._or_complain(lambda: self._end(exit))
+                return self._or_complain(lambda: self._end(exit))
+        return True
 
-    def _or_complain(self, write: Callable[[], None]) -> None:
+    def _or_complain(self, write: Callable[[], None]) -> bool:
         try:
             write()
         except (ArtfsError, OSError) as error:
             if not self._complained:
                 log.warning("run %s is not recorded as it should be: %s", self.key.id, error)
                 self._complained = True
+            return False
+        return True
 
     def _begin(self) -> None:
         if self._has_begun:

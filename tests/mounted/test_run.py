@@ -15,7 +15,9 @@ import pytest
 
 import artfs as api
 from artfs.api.recorded import RecordedRun
+from artfs.errors import NotFound
 from artfs.vfs.draft.records import DraftInfo, list_drafts
+from tests.support.faultproxy import Fault, FaultProxy
 from tests.support.mounts import artfs, artfs_processes, fuse_mounts, wait_for
 from tests.support.twin import put
 
@@ -148,11 +150,30 @@ def test_a_program_that_fails_leaves_a_draft_to_go_on_with(work: Path) -> None:
     assert used(found) == [("raw:v0", None)]
 
 
-@pytest.mark.parametrize(("command", "status"), [("nosuch", 127), ("/etc/hostname", 126)])
+@pytest.mark.parametrize(("command", "status"), [("nosuch", 127), ("", 127), ("/etc/passwd", 126)])
 def test_a_command_that_cannot_be_started(command: str, status: int) -> None:
     done = run("--output", "clean=out", "--", command, check=False)
     assert done.returncode == status
     assert done.stderr.startswith(f"artfs: {command}: ")
+    assert not drafts()
+
+
+def test_a_script_that_does_not_say_what_it_is_for(work: Path) -> None:
+    """The shell takes it, as it does where env, nohup or a shell start it."""
+    (work / "script").write_text('echo "$0" "$@"\n')
+    (work / "script").chmod(0o755)
+    assert run("--", "./script", "a b").stdout == "./script a b\n"
+    (work / "script").unlink()
+
+
+@pytest.mark.parametrize("name", ["new", "raw"])
+def test_nothing_is_made_of_an_output_that_is_left_empty(name: str) -> None:
+    """As of one in which nothing was ever written: it is not the next version, and the latest."""
+    for script in ("true", "touch out/lock; rm out/lock"):
+        done = run("--output", f"{name}=out", *sh(script))
+        assert done.stderr == f"{name}: nothing was written\n"
+    with pytest.raises(NotFound):
+        api.Api().artifact(f"{name}:v{int(name == 'raw')}")
     assert not drafts()
 
 
@@ -162,7 +183,6 @@ def test_an_output_over_a_version() -> None:
     assert sorted(api.Api().artifact("raw:v1").manifest.entries) == ["b", "d", "sub/c"]
     assert used(made_by("raw:v1")) == [("raw:v0", "base")]
     assert run("--output", "raw:v1=out", "--", "true").stderr == "raw:v1 (unchanged)\n"
-    assert run("--output", "new=out", "--", "true").stderr == "new: nothing was written\n"
     done = run("--output", "raw=out", *sh("cp -r $ARTFS_MOUNT/raw/v1/. out/"))
     assert done.stderr == "raw:v1 (unchanged)\n"
     assert not drafts()
@@ -346,3 +366,40 @@ def test_in_a_bucket(s3_home: str, work: Path) -> None:
     assert (found.state, used(found)) == ("finished", [("raw:v0", None)])
     assert [user.id for user in api.Api().artifact("raw").used_by()] == [found.id]
     assert "└─ raw:v0" in artfs("lineage", "clean").stdout
+
+
+def refused(holds: str) -> Fault:
+    return Fault("status", holds=holds, status=403, code="AccessDenied")
+
+
+def test_the_store_is_lost_while_it_runs(s3_proxy: FaultProxy, s3_home: str, work: Path) -> None:
+    """What is kept is said, and the exit status is the command's."""
+    with started("--output", "clean=out", *sh("echo 1 >out/x; echo ready; read go; exit 7")) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+        s3_proxy.fail(refused("/store/"))
+        _, said = one.communicate("go\n", timeout=60)
+    s3_proxy.heal()
+    [draft] = drafts()
+    assert f"draft {draft.record.id} of clean is kept" in said
+    assert (one.returncode, "is not recorded as it should be" in said) == (7, True)
+    assert resumed(draft, work / "mnt") == "clean:v0\n"
+
+
+def test_no_version_is_made_of_a_run_whose_inputs_are_not_recorded(
+    s3_proxy: FaultProxy, s3_home: str, work: Path
+) -> None:
+    """It would have come from nothing, for ever. The mount tries again when it ends."""
+    put(work.parent / "base", "raw")
+    script = "cat $ARTFS_INPUT_RAW/a >out/x; echo ready; read go"
+    with started("--input", "raw", "--output", "clean=out", *sh(script)) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+        s3_proxy.fail(refused("/uses/"), times=1)
+        _, said = one.communicate("go\n", timeout=60)
+    [draft] = drafts()
+    assert "what was opened is not recorded: " in said
+    assert "was not opened" not in said
+    assert (one.returncode, f"draft {draft.record.id} of clean is kept" in said) == (6, True)
+    assert resumed(draft, work / "mnt") == "clean:v0\n"
+    assert used(made_by("clean")) == [("raw:v0", None)]
