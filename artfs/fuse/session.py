@@ -159,15 +159,16 @@ async def write_back(mountpoint: Path) -> None:
             await trio.run_process(["sync", "-f", mountpoint], check=False, capture_stderr=True)
 
 
-async def forget_cached(stale: Stale) -> None:
-    """Have the kernel ask again for names, and for files' attributes and content.
+async def forget_cached(stale: Stale) -> bool:
+    """Have the kernel ask again for names, and for files' attributes and content; whether it does.
 
     In a thread, as it waits for directories and pages that are locked by those who wait for us; and
     a commit asked for by `sync MNT` has the root itself locked, until it is answered. So it is not
     waited for much longer than it takes.
     """
-    with trio.move_on_after(_FORGET_PATIENCE):
+    with trio.move_on_after(_FORGET_PATIENCE) as waited:
         await run_blocking(_forget_cached, stale)
+    return not waited.cancelled_caught
 
 
 def _forget_cached(stale: Stale) -> None:

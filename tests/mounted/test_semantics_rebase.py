@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from artfs.fuse.mounted import call
-from tests.support.mounts import Mount, artfs, mounted
+from tests.support.mounts import Mount, artfs, mounted, wait_for
 from tests.support.twin import here, put
 
 pytestmark = pytest.mark.fuse
@@ -198,6 +199,66 @@ def test_conflicts_of_every_kind(pair: tuple[Mount, Mount], tmp_path: Path) -> N
     assert tree(two.path) == wanted
     here("get", "data", tmp_path / "out")
     assert tree(tmp_path / "out") == wanted
+
+
+def during_sync(mount: Mount, act: Callable[[], None]) -> None:
+    """Do something while a version is being made, after its instant: when writes go elsewhere."""
+    drafts = Path(mount.env["XDG_STATE_HOME"], "artfs/drafts")
+    (mount.path / "large").write_bytes(os.urandom(64 << 20))
+    before = {path.suffix for path in drafts.glob("*/data/*")}
+
+    def has_begun() -> bool:
+        (mount.path / "probe").write_text("1")
+        return {path.suffix for path in drafts.glob("*/data/*")} != before
+
+    done: list[subprocess.CompletedProcess[str]] = []
+    thread = threading.Thread(target=lambda: done.append(run(mount, "sync")))
+    thread.start()
+    try:
+        wait_for(has_begun, what="the instant of the version")
+        act()
+        assert list(drafts.glob("*/commit.sqlite")), "the version was made too soon"
+    finally:
+        thread.join()
+    assert done[0].stdout == "data:v2\n", done[0].stderr
+
+
+@pytest.mark.parametrize("theirs", ["other content", "nothing", "no directory", "a directory"])
+def test_changed_while_the_version_is_made(pair: tuple[Mount, Mount], theirs: str) -> None:
+    """A path that others changed, and that is changed in the draft, or stored into through a
+    mapping, while the version is being made, stays as the draft has it, and the next commit fails
+    with that conflict."""
+    one, two = pair
+    (one.path / "a").write_text("changed by one\n")
+    three = one.path / "dir/sub/three"
+    if theirs == "other content":
+        three.write_text("three of one, and more\n")
+    else:
+        three.unlink()
+    if theirs == "no directory":
+        three.parent.rmdir()
+    elif theirs == "a directory":
+        three.mkdir()
+    assert run(one, "sync").stdout == "data:v1\n"
+    with (
+        (two.path / "dir/sub/three").open("r+b") as file,
+        mmap.mmap(file.fileno(), 0) as memory,
+    ):
+        assert memory[:4] == b"dir/"
+
+        def act() -> None:
+            memory[:4] = b"mine"
+            (two.path / "a").write_text("changed by two\n")
+
+        during_sync(two, act)
+        memory.flush()
+        assert (two.path / "a").read_text() == "changed by two\n"
+        assert (two.path / "dir/sub/three").read_text() == "minesub/three of the base\n"
+        refused = run(two, "sync")
+        assert refused.returncode == 4
+        path = "dir/sub" if theirs == "no directory" else "dir/sub/three"
+        assert f"changed on both sides: a, {path}\n" in refused.stderr
+    run(two, "umount", "--keep")
 
 
 @pytest.mark.slow

@@ -35,8 +35,10 @@ from artfs.vfs.draft.datafiles import Frozen
 from artfs.vfs.draft.foreign import Adopting, Stale, note_foreign
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate, Pause
+from artfs.vfs.draft.handles import Handles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Place
+from artfs.vfs.draft.mapped import Mapped
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.rebasing import Rebased, Rebasing
 from artfs.vfs.draft.snapshot import Snapshot
@@ -78,18 +80,20 @@ class Committer:
         inodes: Inodes,
         contents: Contents,
         names: Names,
+        handles: Handles,
         garbage: Garbage,
         gate: Gate,
         pause: Pause,
         space: Space,
         flush_kernel: Callable[[], Awaitable[None]] | None,
-        forget_kernel: Callable[[Stale], Awaitable[None]] | None,
+        forget_kernel: Callable[[Stale], Awaitable[bool]] | None,
     ) -> None:
         self._draft = draft
         self._journal = draft.journal
         self._inodes = inodes
         self._contents = contents
         self._names = names
+        self._handles = handles
         self._garbage = garbage
         self._gate = gate
         self._pause = pause
@@ -249,7 +253,7 @@ class Committer:
         """Show what others changed."""
         adopting = Adopting(
             self._journal, self._inodes, self._names, self._contents, self._garbage, frozen,
-            results, root,
+            results, root, Mapped(self._handles, self._inodes, self._names, self._forget_kernel),
         )  # fmt: skip
         after = 0
         while rows := results.foreign_page(after, _ROWS):

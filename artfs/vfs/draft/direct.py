@@ -32,7 +32,7 @@ class DirectWrites:
     """The handles whose writes come this way. None do without `forget`, which has the kernel drop
     what it has cached."""
 
-    def __init__(self, forget: Callable[[Stale], Awaitable[None]] | None) -> None:
+    def __init__(self, forget: Callable[[Stale], Awaitable[bool]] | None) -> None:
         self._forget = forget
         #: By handle, whether who opened it may write to a set-ID program that stays one.
         self._handles: dict[int, bool] = {}

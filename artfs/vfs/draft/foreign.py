@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
 from artfs.format import walk
 from artfs.repo.blobs import Blobs
 from artfs.repo.compare import content_of, differing_entries
@@ -27,8 +25,10 @@ from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.mapped import Mapped, StillMapped
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.snapshot import Snapshot
+from artfs.vfs.draft.stale import Stale as Stale
 from artfs.vfs.errors import NoEntry
 from artfs.vfs.tree import ROOT
 
@@ -54,19 +54,12 @@ def note_foreign(
                 results.add_foreign(directory.ino, prefix + name, found)
 
 
-class Stale(msgspec.Struct):
-    """What the kernel is to forget: names, as (directory, name), and files' content."""
-
-    names: list[tuple[int, bytes]] = []
-    files: list[int] = []
-
-
 class Adopting:
     """Brings what others changed into the draft. Event loop only."""
 
     def __init__(
         self, journal: Journal, inodes: Inodes, names: Names, contents: Contents, garbage: Garbage,
-        frozen: int, results: Results, root: Entry,
+        frozen: int, results: Results, root: Entry, mapped: Mapped,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._inodes = inodes
@@ -75,6 +68,7 @@ class Adopting:
         self._garbage = garbage
         self._frozen = frozen
         self._results = results
+        self._mapped = mapped
         self._graft = journal.add_graft(codec.pack(root))
         self.stale = Stale()
         self.contested = 0
@@ -86,8 +80,10 @@ class Adopting:
         try:
             directory = await self._inodes.get(directory_ino)
             old = await self._names.find(directory, name)
-        except NoEntry:
-            self._contest(path)  # the directory was removed
+            while old is not None and await self._mapped.drop(old):
+                old = await self._names.find(directory, name)
+        except (NoEntry, StillMapped):
+            self._contest(path)  # the directory was removed, or see `Mapped`
             return
         # Nothing is waited for from here on.
         is_gone = directory.ino != ROOT and not self._names.of(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.errors import BadHandle
@@ -28,12 +29,16 @@ class Handles:
         self._numbers = itertools.count(1)
         self._files: dict[int, Inode] = {}
         self._directories: dict[int, DirHandle] = {}
+        #: By handle, files that programs may store into through a mapping.
+        self._mappable: dict[int, Inode] = {}
 
-    def open_file(self, inode: Inode) -> int:
-        """A handle of a file."""
+    def open_file(self, inode: Inode, flags: int) -> int:
+        """A handle of a file that is opened with some flags."""
         inode.opens += 1
         number = next(self._numbers)
         self._files[number] = inode
+        if flags & os.O_ACCMODE == os.O_RDWR:
+            self._mappable[number] = inode
         return number
 
     def file(self, handle: int) -> Inode:
@@ -47,8 +52,14 @@ class Handles:
         """Forget a handle; returns the file. Raises `BadHandle`."""
         inode = self.file(handle)
         del self._files[handle]
+        self._mappable.pop(handle, None)
         inode.opens -= 1
         return inode
+
+    def mappable(self) -> list[Inode]:
+        """Files that programs may store into through a mapping. Linux keeps the handle as long as
+        there is one."""
+        return list(self._mappable.values())
 
     def open_directory(self, inode: Inode, by_sync: bool) -> int:
         """A handle of a directory."""

@@ -78,7 +78,7 @@ class DraftTree:
         commit_on: str = "unmount,sync",
         on_conflict: str = REBASE,
         flush_kernel: Callable[[], Awaitable[None]] | None = None,
-        forget_kernel: Callable[[Stale], Awaitable[None]] | None = None,
+        forget_kernel: Callable[[Stale], Awaitable[bool]] | None = None,
     ) -> None:
         journal = draft.journal
         self.draft = draft
@@ -101,8 +101,8 @@ class DraftTree:
         self._direct = DirectWrites(forget_kernel)
         self._gate = Gate()
         self._committer = Committer(
-            draft, self._inodes, self._contents, self._names, self._garbage, self._gate,
-            self._pause, self._space, flush_kernel, forget_kernel,
+            draft, self._inodes, self._contents, self._names, self._handles, self._garbage,
+            self._gate, self._pause, self._space, flush_kernel, forget_kernel,
         )  # fmt: skip
         self._log = ShortLog(
             journal, self._space, self._pause, self._committer.is_reading,
@@ -203,14 +203,15 @@ class DraftTree:
             await self._done()
         elif inode.lower is not None and inode.lower.kind == Kind.REFERENCE:
             return await self._open_reference(inode, inode.lower, flags)
-        return Opened(self._handles.open_file(inode), True)
+        return Opened(self._handles.open_file(inode, flags), True)
 
     async def _open_reference(self, inode: Inode, lower: Entry, flags: int) -> Opened:
         references = self._contents.references
         if flags & (os.O_WRONLY | os.O_RDWR):
             references.require_sized(lower)
         file = await references.opened(inode.ino, lower)
-        return Opened(self._handles.open_file(inode), file.verified, direct_io=not file.sized)
+        handle = self._handles.open_file(inode, flags)
+        return Opened(handle, file.verified, direct_io=not file.sized)
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
@@ -219,7 +220,7 @@ class DraftTree:
             await self._take_room()
         kind = stat.S_IFREG | mode & _PERMISSIONS & ~caller.umask
         inode = await self._namespace.make(parent, name, kind, caller)
-        handle = self._handles.open_file(inode)
+        handle = self._handles.open_file(inode, flags)
         try:
             await self._done()
         except BaseException:

@@ -27,10 +27,11 @@ class Kernel:
         self.told: list[Stale] = []
         self.hands_over: Callable[[], Awaitable[object]] | None = None
 
-    async def forget(self, stale: Stale) -> None:
+    async def forget(self, stale: Stale) -> bool:
         self.told.append(stale)
         if self.hands_over is not None:
             await self.hands_over()
+        return True
 
 
 def with_draft(

@@ -125,8 +125,9 @@ def test_the_kernel_is_told_what_to_forget(
 ) -> None:
     told: list[Stale] = []
 
-    async def forget(stale: Stale) -> None:
+    async def forget(stale: Stale) -> bool:
         told.append(stale)
+        return True
 
     async def check() -> None:
         fs = mount(create_draft(tmp_path, repository, KEY, base), forget_kernel=forget)
