@@ -63,8 +63,9 @@ def test_a_changed_object(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN
     uri = f"gs://{bucket.name}/k"
     entry, unchecked = recorded.entry(uri), recorded.entry(uri, checksum=False)
     blob.upload_from_string(b"two")
-    with pytest.raises(SourceChanged, match="has changed since it was recorded"):
-        recorded.read(entry)
+    for start, end in ((0, 3), (1, 2)):
+        with pytest.raises(SourceChanged, match=r"generation \d+ is gone"):
+            recorded.read(entry, start, end)
     assert recorded.read(unchecked) == b"two"
     assert recorded.read(unchecked, 1, 9) == b"wo"
     assert recorded.read(unchecked, 5, 9) == b""
@@ -111,6 +112,9 @@ def test_prefixes(bucket: Any, recorded: Recorded) -> None:  # noqa: ANN401  # n
         describe(f"gs://{bucket.name}/images", max_objects=1)
     with pytest.raises(NotFound, match="none below it"):
         describe(f"gs://{bucket.name}/nothing")
+    bucket.blob("bad/a//b").upload_from_string(b"x")
+    with pytest.raises(InvalidValue, match="'bad/a//b': has a name that cannot be a path"):
+        describe(f"gs://{bucket.name}/bad")
     with pytest.raises(NotFound):
         describe("gs://no-such-bucket-here/nothing")
     with pytest.raises(InvalidValue, match="with the name of a bucket"):

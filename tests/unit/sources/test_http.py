@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import msgspec
 import pytest
 
@@ -19,6 +20,7 @@ from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, U
 from artfs.format.reference import Reference, entry_of, reference_of
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
+from artfs.sources import http
 from artfs.sources.addresses import why_refused
 from artfs.store.options import SourcePolicy, StoreOptions
 from tests.support.webserver import WebServer
@@ -163,6 +165,64 @@ def test_the_name_is_looked_up_once(
     assert asked.count("rebinding.test") == 1
 
 
+def resolved(monkeypatch: pytest.MonkeyPatch, **hosts: list[str]) -> None:
+    """Let the DNS say what these hosts' addresses are."""
+    real = socket.getaddrinfo
+
+    def answer(host: str, port: int, family: int = 0, type: int = 0) -> object:  # noqa: A002  # theirs
+        return [
+            found for each in hosts.get(host, [host]) for found in real(each, port, family, type)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+def test_a_name_with_one_bad_address_is_refused(
+    web: WebServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved(monkeypatch, both=["127.0.0.1", "169.254.169.254"])
+    with pytest.raises(SourceRefused, match=r"both: 169\.254\.169\.254 is the address of"):
+        recorded.entry(web.write("f", b"x").replace("127.0.0.1", "both"))
+
+
+def test_an_address_where_nobody_listens_is_passed_over(
+    web: WebServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved(monkeypatch, both=["127.0.0.77", "127.0.0.1"])
+    uri = web.write("f", b"x").replace("127.0.0.1", "both")
+    assert recorded.read(recorded.entry(uri)) == b"x"
+
+
+def test_a_server_without_ranges_is_not_read_for_ever(
+    web: WebServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is before a read comes too, and is thrown away."""
+    web.write("big", BIG)
+    entry = recorded.entry(f"{web.url}/plain/big")
+    monkeypatch.setattr(http, "_SKIPPED", 1 << 20)
+    assert recorded.read(entry, 1 << 20, (1 << 20) + 5) == BIG[1 << 20 : (1 << 20) + 5]
+    with pytest.raises(SourceRefused, match="cannot send a part of it"):
+        recorded.read(entry, (1 << 20) + 1, 2 << 20)
+
+
+@pytest.mark.parametrize(("begin", "location", "why"), [
+    ("https://h/x", "http://h/x", "leads to http://, and is not followed there"),
+    ("https://h/x", "ftp://h/x", "leads to ftp://, and is not followed there"),
+    ("http://h/x", "https://me:secret@h/x", "leads to a URL with a user or password in it"),
+])  # fmt: skip
+def test_redirects_that_are_not_followed(begin: str, location: str, why: str) -> None:
+    with pytest.raises(SourceRefused) as raised:
+        http._next(begin, httpx.URL(begin), location)
+    assert str(raised.value) == f"{begin}: {why}"
+
+
+def test_redirects_that_are_followed() -> None:
+    for begin, location, there in (
+        ("http://h/x", "https://other/y", "https://other/y"), ("https://h/a/x", "y", "https://h/a/y"),
+    ):  # fmt: skip
+        assert str(http._next(begin, httpx.URL(begin), location)) == there
+
+
 def test_a_server_that_comes_back(web: WebServer, repository: Repository) -> None:
     uri = web.write("later", b"at last")
     policy = StoreOptions(sources=SourcePolicy(patience=10.0))
@@ -195,7 +255,7 @@ def answering(*answers: bytes, forever: bytes = b"") -> Iterator[str]:
                         while forever and answer is answers[-1]:
                             connection.sendall(forever)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)  # a test that fails leaves it waiting
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
         thread.join(10)
@@ -260,6 +320,19 @@ def test_a_server_that_does_not_stop_is_left(recorded: Recorded) -> None:
         assert recorded.read(recorded.entry(uri)) == bytes(10)
 
 
+def test_a_weak_etag_is_compared_here(recorded: Recorded) -> None:
+    """A server asked for it by If-Match refuses: that compares strongly (RFC 9110, 13.1.1)."""
+
+    def answer(request: bytes) -> bytes:
+        if b"if-match" in request.lower():
+            return b"HTTP/1.1 412 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        head = HEAD.replace(b'"a"', b'W/"a"')
+        return head if request.startswith(b"HEAD") else head + b"0123456789"
+
+    with scripted(answer) as uri:
+        assert recorded.read(recorded.entry(uri)) == b"0123456789"
+
+
 @pytest.mark.parametrize("etag", ["\u00e9", "a\r\nX-Other: header"])
 def test_a_checksum_that_no_header_can_say(recorded: Recorded, etag: str) -> None:
     with answering(HEAD, _part(0, b"0123456789")) as uri:
@@ -310,7 +383,7 @@ def scripted(answer: Callable[[bytes], bytes]) -> Iterator[str]:
                         return
                     connection.sendall(answer(request))
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)  # a test that fails leaves it waiting
         thread.start()
         address = listener.getsockname()
         yield f"http://127.0.0.1:{address[1]}/x"
@@ -439,7 +512,7 @@ def test_a_server_that_sends_byte_by_byte(
                     left.wait(0.02)
 
         left = threading.Event()
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)  # a test that fails leaves it waiting
         thread.start()
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
         references = References(repository.catalog, repository.blobs, StoreOptions())

@@ -214,6 +214,23 @@ def test_what_is_said_of_settings(
     assert line.startswith(f"{where}/k: Could not connect to the endpoint URL")
 
 
+def test_a_server_that_has_another_length(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    span = "Content-Range: bytes 0-3/11\r\nContent-Length: 4"
+    answer = f'HTTP/1.1 206 Partial Content\r\n{span}\r\nETag: "a"\r\n\r\n0123'
+    with answering(answer.encode()) as uri:
+        options = StoreOptions(s3=S3Options(attempts=1, endpoint=uri.removesuffix("/x")))
+        with contextlib.closing(
+            References(repository.catalog, repository.blobs, options)
+        ) as references:
+            entry = entry_of(b"x", Reference("s3://bucket/k", 'etag:"a"'), 10, 0)
+            with pytest.raises(SourceChanged, match="it has 11 bytes, not 10"):
+                list(references.content(entry, 0, 4))
+
+
 @pytest.mark.parametrize(
     ("status", "span"), [("200 OK", ""), ("206 Partial Content", "Content-Range: bytes 0-9/10\r\n")]
 )
