@@ -11,7 +11,6 @@ import errno
 import fnmatch
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
@@ -20,6 +19,7 @@ from blake3 import blake3
 
 from artfs.errors import ArtfsError, SourceChanged, Unsupported
 from artfs.format import walk
+from artfs.repo import partial
 from artfs.repo.blobs import Blobs
 from artfs.repo.reading import children, drive
 from artfs.repo.repository import Repository
@@ -93,6 +93,8 @@ class Export:
             self._leaf(entry, path)
 
     def _children(self, directory: Entry, path: bytes, below: bytes, selected: bool) -> None:
+        if not self._waiting:  # else it may not be there yet
+            partial.sweep(path, lambda: {e.name for e in children(directory, self._blobs)})
         for entry in children(directory, self._blobs):
             inner = below + entry.name
             chosen = selected or any(fnmatch.fnmatchcase(inner, p) for p in self._patterns)
@@ -140,7 +142,7 @@ class Export:
         if entry.kind == Kind.SYMLINK:
             is_link = info is not None and stat.S_ISLNK(info.st_mode)
             if not is_link or os.readlink(target) != entry.target:
-                self._replace(target, info, lambda new: os.symlink(entry.target, new))
+                self._symlink(entry, target, info)
             os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
         elif (
             info is not None and stat.S_ISREG(info.st_mode) and self._is_there(entry, target, info)
@@ -149,7 +151,7 @@ class Export:
             _apply_attributes(entry, target)
         else:
             try:
-                self._replace(target, info, lambda new: self._write(entry, new))
+                self._write(entry, target, info)
             except SourceChanged:
                 if not self._may_miss_references:
                     raise
@@ -175,22 +177,23 @@ class Export:
         return False
 
     @staticmethod
-    def _replace(target: bytes, info: os.stat_result | None, make: Callable[[bytes], None]) -> None:
-        if info is not None and stat.S_ISDIR(info.st_mode):
-            os.rmdir(target)  # only if it is empty: other files are left alone
-        new = target[: target.rindex(b"/")] + b"/.artfs-" + secrets.token_hex(8).encode()
+    def _symlink(entry: Entry, target: bytes, info: os.stat_result | None) -> None:
+        _make_room(target, info)
+        new = partial.new_name(os.path.dirname(target))
+        os.symlink(entry.target, new)
         try:
-            make(new)
             os.rename(new, target)
         except BaseException:
-            if os.path.lexists(new):
-                os.unlink(new)
+            os.unlink(new)
             raise
 
-    def _write(self, entry: Entry, path: bytes) -> None:
-        with open(path, "xb", buffering=0) as file:
+    def _write(self, entry: Entry, target: bytes, info: os.stat_result | None) -> None:
+        _make_room(target, info)
+        with partial.named_when_whole(os.path.dirname(target)) as (file, path):
             file.writelines(self._repository.content(entry))
-        _apply_attributes(entry, path)
+            partial.flushed(file)
+            _apply_attributes(entry, path)
+            os.rename(path, target)
 
 
 @contextlib.contextmanager
@@ -219,6 +222,11 @@ def same_content(entry: Entry, path: bytes, info: os.stat_result, blobs: Blobs) 
                     return False
                 position += ref.size
     return True
+
+
+def _make_room(target: bytes, info: os.stat_result | None) -> None:
+    if info is not None and stat.S_ISDIR(info.st_mode):
+        os.rmdir(target)  # only if it is empty: other files are left alone
 
 
 def _lstat(path: bytes) -> os.stat_result | None:

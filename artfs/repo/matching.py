@@ -8,6 +8,7 @@ import stat
 
 from artfs.errors import InvalidValue, VerificationFailed
 from artfs.format.digest import EXECUTE
+from artfs.repo import partial
 from artfs.repo.blobs import Blobs
 from artfs.repo.export import ExportFailed, make_writable, same_content
 from artfs.repo.reading import children
@@ -48,7 +49,10 @@ def _prune(directory: Entry, path: bytes, blobs: Blobs) -> None:
         if entry.is_dir:
             _prune(entry, path + b"/" + entry.name, blobs)
     for name, is_dir in local.items():
-        _remove(path + b"/" + name, is_dir)
+        if partial.is_partial(name) and not is_dir:
+            partial.remove(path + b"/" + name)  # unless another one is writing it
+        else:
+            _remove(path + b"/" + name, is_dir)
 
 
 def _remove(path: bytes, is_dir: bool) -> None:
