@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -32,7 +33,7 @@ from artfs.vfs.errors import (
 from artfs.vfs.tree import ROOT, Caller, Change
 from tests.support.disks import filled, small_disk
 from tests.unit.draft.conftest import BASE, BIG
-from tests.unit.draft.drafts import KEY, ME, WRITE, Fs, drafted, mount
+from tests.unit.draft.drafts import KEY, ME, WRITE, Fs, drafted, killed, mount
 
 
 def data_bytes(fs: Fs) -> int:
@@ -319,6 +320,34 @@ def test_a_file_written_in_many_places_can_be_deleted_on_a_full_disk(
             assert (left, data_bytes(fs)) == ((0,), 0)
 
     with small_disk(tmp_path / "small", 32 << 20) as disk:
+        trio.run(check, disk)
+
+
+def test_what_finds_no_room_to_be_noted_is_not_done(
+    tmp_path: Path, repository: Repository, base: VersionRecord
+) -> None:
+    """Even deleting comes to an end on a full disk, where a commit reads the journal and its log
+    cannot begin anew; what is refused then has not happened, and what was answered before has."""
+    count = 2000
+
+    async def check(disk: Path) -> None:
+        fs = mount(create_draft(disk, repository, KEY, base))
+        for n in range(count):
+            await fs.put(b"%d" % n, b"")
+        deleted = 0
+        with fs.tree._committer.snapshot(), filled(disk):
+            with contextlib.suppress(NoSpace):
+                while deleted < count:
+                    await fs.tree.unlink(ROOT, b"%d" % deleted, ME)
+                    deleted += 1
+            assert 0 < deleted < count
+            assert await fs.exists(b"%d" % deleted)
+        fs = killed(fs, disk)
+        names = {entry.name for entry in await fs.list(b"")}
+        assert names == {*(b"%d" % n for n in range(deleted, count)), b"a", b"big", b"d", b"link"}
+        await fs.tree.close()
+
+    with small_disk(tmp_path / "small", 64 << 20) as disk:
         trio.run(check, disk)
 
 

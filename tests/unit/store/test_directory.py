@@ -19,6 +19,7 @@ from artfs.errors import AlreadyExists, InvalidValue, NotFound, Unreachable
 from artfs.store import durable
 from artfs.store.directory import DirectoryStore
 from artfs.store.location import open_store
+from tests.support.disks import small_disk
 
 REPO = Path(__file__).parents[3]
 
@@ -164,6 +165,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[4])
 import test_directory
 from artfs.store.location import open_store
+from tests.support.disks import small_disk
 
 write, syscall, url = sys.argv[1:4]
 def die(*args, **kwargs):
@@ -273,15 +275,8 @@ def test_disk_that_fails_is_unreachable(
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A mounted file system of 1 MiB."""
-    target = tmp_path / "small"
-    target.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(target)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        yield target
-    finally:
-        subprocess.run(["umount", str(target)], check=True)
+    with small_disk(tmp_path / "small", 1 << 20) as disk:
+        yield disk
 
 
 def test_full_disk(full_disk: Path) -> None:
