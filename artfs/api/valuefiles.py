@@ -112,6 +112,9 @@ class ValueSource:
         self._fetched: set[str] = set()
         self._others: dict[Ref, ValueSource] = {}
 
+    def __deepcopy__(self, _memo: object) -> ValueSource:
+        return self  # a version does not change
+
     def open(self, name: str) -> BinaryIO:
         shown = self._shown(name)
         repository = self._version.repository

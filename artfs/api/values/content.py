@@ -80,6 +80,10 @@ class Staged:
         self._path = Path(path)
         weakref.finalize(self, _unlink, self._path, os.getpid())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy, perhaps in another process, has a file of its own: this one goes with this object.
+        return Staged, (self._path.read_bytes(), self._extension)
+
     @property
     def sha256(self) -> str:
         return self._sha256
@@ -132,6 +136,14 @@ class Stored:
         self._source = source
         self._name = name
         self._sha256 = sha256
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # In another process it is what it would be if it were made there.
+        _, dot, endings = PurePosixPath(self._name).name.partition(".")
+        return Staged, (self.local().read_bytes(), dot + endings)
+
+    def __deepcopy__(self, _memo: object) -> Stored:
+        return self  # it does not change
 
     @property
     def sha256(self) -> str:

@@ -109,6 +109,10 @@ class Image(Media):
         if labels:
             self._classes = Classes([{"id": n, "name": name} for n, name in labels.items()])
 
+    def __getstate__(self) -> dict[str, object]:
+        # Classes that were not read yet are in an artifact that copies may not have.
+        return {**self.__dict__, "_classes": self.classes, "_classes_in": None}
+
     @property
     def classes(self) -> Classes | None:
         """Those given, and those of the boxes and masks."""

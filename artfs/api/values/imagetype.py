@@ -16,6 +16,8 @@ class ImageType(types.ColumnType):
     - `box_class_maps`, `mask_class_maps`: the names of classes by id, by the same
     - `box_score_keys`: the names of all scores
     - `class_map`: the names of the images' classes by id
+
+    Older files have `box_keys` and `mask_keys`, which say less; wandb does not read them either.
     """
 
     name = "image-file"
@@ -29,6 +31,7 @@ class ImageType(types.ColumnType):
         box_class_maps: object = None,
         mask_class_maps: object = None,
         class_map: object = None,
+        **_older: object,
     ) -> None:
         self.box_layers = {key: set(ids) for key, ids in _bare(box_layers).items()}
         self.box_score_keys = set(_bare(box_score_keys))

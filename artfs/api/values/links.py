@@ -27,6 +27,10 @@ class Key(str):
         key.column = column
         return key
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The table, which may hold this key, comes after it.
+        return str.__new__, (Key, str(self)), {"table": self.table, "column": self.column}
+
 
 class RowIndex(int):
     """The number of a row of `table`."""
@@ -37,6 +41,9 @@ class RowIndex(int):
         index = super().__new__(cls, value)
         index.table = table
         return index
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int.__new__, (RowIndex, int(self)), {"table": self.table}
 
     def get_row(self) -> dict[ColumnKey, Any]:
         """The row, by column."""

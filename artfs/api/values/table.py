@@ -5,6 +5,7 @@ How a table becomes a document, and is read from one, is in `tablefile`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
@@ -42,6 +43,8 @@ class Table(Value):
     """
 
     type_name = "table"
+    #: W&B's limits, for who asks. There is none here.
+    MAX_ROWS = MAX_ARTIFACT_ROWS = sys.maxsize
 
     def __init__(
         self,
@@ -242,7 +245,10 @@ class Table(Value):
     def from_json(cls, document: Json, source: Source) -> Self:
         read = tablefile.from_json(document, source)
         if read.types is None:
-            return cls(read.columns, read.rows, log_mode=read.log_mode)
+            try:
+                return cls(read.columns, read.rows, log_mode=read.log_mode)
+            except TypeError:  # written before columns had types
+                return cls(read.columns, read.rows, allow_mixed_types=True, log_mode=read.log_mode)
         table = cls([], log_mode=read.log_mode)
         table.columns, table.data, table._types = read.columns, read.rows, read.types
         table._link_all()

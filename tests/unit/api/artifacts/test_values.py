@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -302,6 +304,29 @@ def test_what_a_file_says_is_not_trusted(where: object) -> None:
     with pytest.raises((Damaged, artfs.ArtfsError)) as raised:
         _ = artifact["x"].path  # type: ignore[union-attr]  # it is there
     assert "data:v0" in str(raised.value) or "x.html-file.json" in str(raised.value)
+
+
+def test_values_are_copied_and_pickled() -> None:
+    keys = Table(["k"], [["x"]])
+    keys.set_pk("k")
+    cells = Table(["i", "m", "k", "r"])
+    masked = Image(np.zeros((2, 2)), masks={"m": {"mask_data": np.ones((2, 2), np.uint8)}})
+    [index] = keys.get_index()
+    cells.add_data(picture(), masked, keys.data[0][0], index)
+    got = logged(t=cells)["t"]
+    for value in (cells, got):
+        assert isinstance(value, Table)
+        for again in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+            assert again.data == value.data
+            assert again.data[0][1].masks["m"] == masked.masks["m"]
+            assert again.data[0][1].classes == masked.classes
+            assert again.data[0][3].get_row() == {"k": "x"}
+            assert again.data[0][2].column == "k"
+    first = picture(3)
+    copies = [copy.deepcopy(first), pickle.loads(pickle.dumps(first))]
+    del first
+    assert copies[0] == copies[1] == picture(3)  # each has a file of its own
+    assert [one.path.exists() for one in copies] == [True, True]
 
 
 def test_a_child_process_leaves_the_files() -> None:

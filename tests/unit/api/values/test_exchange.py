@@ -313,6 +313,21 @@ def digests(folder: Folder) -> dict[str, str]:
     }
 
 
+def test_images_of_older_versions(ours: Folder, wandb: ModuleType) -> None:
+    """Their types had `box_keys` and `mask_keys`, and dictionaries another name."""
+    values.write(values.Table(["i"], [[image(values)]]), "v", ours)
+    document = ours.document("v.table.json")
+    keys = {"wb_type": "const", "params": {"val": ["truth"], "is_set": True}}
+    kind = {"wb_type": "wandb.Image", "params": {"box_keys": keys, "mask_keys": keys}}
+    document["column_types"] = {"wb_type": "dictionary", "params": {"type_map": {"i": kind}}}
+    with ours.new_file("v.table.json") as file:
+        file.write(values.places.encode(document))
+    read = values.read("v", ours)
+    assert isinstance(read, values.Table)
+    assert read.data[0][0] == image(values)
+    assert len(WandbView(ours).get("v").data) == 1
+
+
 def test_ours_is_read_by_wandb(
     case: Callable[[Package], Thing], wandb: ModuleType, ours: Folder, add_theirs: Add
 ) -> None:

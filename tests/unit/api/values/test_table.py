@@ -150,6 +150,15 @@ def test_keys_of_several_kinds_are_strings(ours: Folder) -> None:
     assert ours.document("v.table.json")["data"] == [[{"1": "a", "b": 2, "None": 3}]]
 
 
+def test_a_table_from_before_columns_had_types(ours: Folder) -> None:
+    document = {"_type": "table", "columns": ["a"], "data": [[1], ["x"], [None]]}
+    with ours.new_file("v.table.json") as file:
+        file.write(values.places.encode(document))
+    read = values.read("v", ours)
+    assert isinstance(read, Table)
+    assert read.data == [[1], ["x"], [None]]
+
+
 def test_incremental_tables_are_refused() -> None:
     with pytest.raises(ValueError, match="log_mode 'INCREMENTAL'"):
         Table(log_mode="INCREMENTAL")  # type: ignore[arg-type]  # that is the point
