@@ -100,8 +100,14 @@ def shortened(command: list[str]) -> list[str]:
 
 
 def summed(parts: list[RunArtifacts]) -> RunArtifacts:
-    """The parts of one run as one, in the order in which things were first mentioned."""
-    inputs = {(i.artifact, i.version, i.use_as): i for part in parts for i in part.inputs}
+    """The parts of one run as one, in the order in which things were first mentioned; of a version
+    that several mounts had, the files that were opened in any of them. Raises `Damaged`."""
+    inputs: dict[tuple[str, int, str], Input] = {}
+    for one in (each for part in parts for each in part.inputs):
+        key = (one.artifact, one.version, one.use_as)
+        if key in inputs:
+            one = msgspec.structs.replace(one, files=_either(inputs[key].files, one.files))
+        inputs[key] = one
     outputs = {(o.artifact, o.version): o for part in parts for o in part.outputs}
     return RunArtifacts(list(inputs.values()), list(outputs.values()))
 
@@ -113,10 +119,23 @@ def encode_files(bitmap: bytes | bytearray) -> str:
 
 def decode_files(files: str, paths: int) -> bytes:
     """The bitmap again, of a version with so many paths. Raises `Damaged`."""
+    return _bitmap(files, min(paths // 8 + 1, _BITMAP_MAX))
+
+
+def _either(files: str, others: str) -> str:
+    if not files or not others or files == others:
+        return files or others
+    bits = 0
+    for one in (files, others):
+        bits |= int.from_bytes(_bitmap(one, _BITMAP_MAX), "little")
+    return encode_files(bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
+
+
+def _bitmap(files: str, most: int) -> bytes:
     try:
         frame = base64.b64decode(files, validate=True)
         size = zstandard.frame_content_size(frame)
-        if not 0 <= size <= min(paths // 8 + 1, _BITMAP_MAX):
+        if not 0 <= size <= most:
             raise Damaged("files of a run", f"claim to be {size} bytes")
         return zstandard.ZstdDecompressor().decompress(frame)
     except (binascii.Error, zstandard.ZstdError) as error:

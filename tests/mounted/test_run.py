@@ -133,6 +133,15 @@ def test_files_that_were_opened(home: Path) -> None:
     assert line.split("\t")[-1] == "sh -c 'cd $ARTFS_MOUNT/raw/v0; cat b sub/c >$OLDPWD/x'"
 
 
+def test_files_that_were_opened_in_two_mounts() -> None:
+    """The version is one, in the project's mount and on a directory of its own."""
+    script = "cat own/a $ARTFS_MOUNT/raw/v0/b"
+    assert run("--files", "--input", "raw=own", *sh(script)).stdout == "a\nb\n"
+    [found] = api.Api().artifact("raw").used_by()
+    [used_] = json.loads(artfs("--json", "runs", found.id).stdout)["inputs"]
+    assert used_["files"] == ["a", "b"]
+
+
 def test_a_program_that_fails_leaves_a_draft_to_go_on_with(work: Path) -> None:
     script = "cat $ARTFS_MOUNT/raw/v0/a >out/x; exit 7"
     done = run("--output", "clean=out", "--output", "empty=none", *sh(script), check=False)
