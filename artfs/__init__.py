@@ -28,8 +28,22 @@ if TYPE_CHECKING:
     from artfs.api.labels import ArtifactTTL
     from artfs.api.manifest import ArtifactManifest, ArtifactManifestEntry
     from artfs.api.mounting import mounted
-    from artfs.api.run import Api, Run, finish, init, log_artifact, use_artifact
+    from artfs.api.public import Api
+    from artfs.api.run import Run
     from artfs.api.runsettings import Settings
+    from artfs.api.session import (
+        config,
+        define_metric,
+        finish,
+        init,
+        log,
+        log_artifact,
+        login,
+        summary,
+        unwatch,
+        use_artifact,
+        watch,
+    )
     from artfs.api.values import (
         Audio,
         Bokeh,
@@ -47,6 +61,7 @@ if TYPE_CHECKING:
 
     #: The current run, if any.
     run: Run | None
+    __version__: str
 
 __all__ = [
     "Api",
@@ -75,22 +90,30 @@ __all__ = [
     "UnreadableReference",
     "UsageError",
     "Video",
+    "config",
     "data_types",
+    "define_metric",
     "finish",
     "init",
+    "log",
     "log_artifact",
+    "login",
     "mounted",
     "open",
     "run",
+    "summary",
+    "unwatch",
     "use_artifact",
+    "watch",
 ]
 
 _MODULES = {
     "Artifact": "artifact", "ArtifactTTL": "labels",
     "ArtifactManifest": "manifest", "ArtifactManifestEntry": "manifest",
-    "Api": "run", "Run": "run", "init": "run", "finish": "run", "log_artifact": "run",
-    "use_artifact": "run",
-    "Settings": "runsettings", "mounted": "mounting", "open": "files",
+    "Api": "public", "Run": "run", "init": "session", "finish": "session", "log": "session",
+    "log_artifact": "session", "use_artifact": "session", "login": "session",
+    "config": "session", "summary": "session", "watch": "session", "unwatch": "session",
+    "define_metric": "session", "Settings": "runsettings", "mounted": "mounting", "open": "files",
     "Audio": "values", "Bokeh": "values", "BoundingBoxes2D": "values", "Classes": "values",
     "Html": "values", "Image": "values", "ImageMask": "values", "JoinedTable": "values",
     "Object3D": "values", "PartitionedTable": "values", "Table": "values", "Video": "values",
@@ -101,10 +124,14 @@ def __getattr__(name: str) -> object:
     if name == "run":  # changes all the time, and is never kept
         found: object = importlib.import_module("artfs.api.current").current()
         return found
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("artfs")
     if name == "data_types":
         return importlib.import_module("artfs.data_types")
     if name not in _MODULES:
-        raise AttributeError(f"module 'artfs' has no attribute '{name}'")
+        raise AttributeError(
+            f"module 'artfs' has no attribute '{name}': it has of wandb what is about artifacts"
+        )
     found = getattr(importlib.import_module(f"artfs.api.{_MODULES[name]}"), name)
     globals()[name] = found
     return found

@@ -113,6 +113,8 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
         """
         del skip_cache
         _check_policy(policy)
+        with self._lock:
+            self._refuse_finalized()
         local = os.fspath(local_path)
         if os.path.isdir(local):
             raise InvalidValue(f"'{local}'", "is a directory, not a file", "add_dir adds it")
@@ -147,6 +149,8 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
         """
         del skip_cache
         _check_policy(policy)
+        with self._lock:
+            self._refuse_finalized()
         local = os.fspath(local_path)
         at_root = name is None or os.fspath(name).strip("/") in ("", ".")
         path = () if name is None or at_root else paths.parse(name)

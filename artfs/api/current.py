@@ -34,6 +34,13 @@ def own_runs() -> list[Run]:
         return [run for process, _, run in _runs if process == os.getpid()]
 
 
+def runs_of_thread() -> list[Run]:
+    """All that this thread of this process has begun, the oldest first."""
+    with _lock:
+        me = (os.getpid(), threading.get_ident())
+        return [run for process, thread, run in _runs if (process, thread) == me]
+
+
 def current() -> Run | None:
     """The current run, if any."""
     with _lock:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from artfs.api.plain import plain
 from artfs.errors import InvalidValue
 from artfs.repo.labels import MAX_KEYS
 
 
 def checked(metadata: Mapping[str, object] | None) -> dict[str, object]:
-    """A copy of metadata as a record keeps it: JSON, with tuples as lists.
+    """A copy of metadata as a record keeps it: JSON, with tuples as lists, numbers of NumPy as
+    numbers, dates and paths as text.
 
     Raises `InvalidValue`: more than 100 keys, or something that JSON cannot keep as it is.
     """
@@ -22,10 +24,18 @@ def checked(metadata: Mapping[str, object] | None) -> dict[str, object]:
         raise InvalidValue("metadata", f"is a {type(metadata).__name__}, not a dict")
     if len(metadata) > MAX_KEYS:
         raise InvalidValue("metadata", f"has {len(metadata)} keys; {MAX_KEYS} are the most")
-    for key, value in metadata.items():
+    items = {key: _plain(str(key), value) for key, value in metadata.items()}
+    for key, value in items.items():
         _check_value(str(key), {key: value})
-    found: dict[str, object] = json.loads(json.dumps(dict(metadata)))
+    found: dict[str, object] = json.loads(json.dumps(items))
     return found
+
+
+def _plain(name: str, value: object) -> object:
+    try:
+        return plain(value)
+    except RecursionError:
+        raise InvalidValue(f"metadata '{name}'", "is nested too deeply") from None
 
 
 def _check_value(name: str, value: object) -> None:

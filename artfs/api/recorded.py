@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artfs.api.version import Version
 from artfs.errors import NotFound
@@ -79,6 +79,26 @@ class RecordedRun:
         return self._record.job_type or None
 
     @property
+    def config(self) -> dict[str, Any]:
+        """What it was begun with."""
+        return dict(self._record.config)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What came of it: of each value that it logged, the last one."""
+        return dict(self._record.summary)
+
+    @property
+    def notes(self) -> str:
+        """Free text."""
+        return self._record.notes
+
+    @property
+    def tags(self) -> list[str]:
+        """Words."""
+        return list(self._record.tags)
+
+    @property
     def created_at(self) -> str:
         """When it began to be recorded, in UTC: `2026-11-21T05:59:20Z`."""
         return self._record.started
@@ -114,13 +134,15 @@ class RecordedRun:
         """The command line of its process."""
         return list(self._record.command)
 
-    def used_artifacts(self) -> list[Artifact]:
-        """The versions that it used, but for those deleted since."""
+    def used_artifacts(self, per_page: int = 100) -> list[Artifact]:
+        """The versions that it used, but for those deleted since. `per_page`: W&B's."""
+        del per_page
         return self._found(self._artifacts.inputs)
 
-    def logged_artifacts(self) -> list[Artifact]:
+    def logged_artifacts(self, per_page: int = 100) -> list[Artifact]:
         """The versions that it logged, but for those deleted since; also such as were there before,
-        with the same content."""
+        with the same content. `per_page`: W&B's."""
+        del per_page
         return self._found(self._artifacts.outputs)
 
     def _found(self, versions: Sequence[RunVersion]) -> list[Artifact]:

@@ -1,9 +1,8 @@
-"""`init` and `Run`: one execution that uses versions and makes versions."""
+"""`Run`: one execution that uses versions and makes versions."""
 
 from __future__ import annotations
 
-import atexit
-import logging
+import contextlib
 import os
 import re
 import secrets
@@ -17,29 +16,28 @@ from artfs.api import current
 from artfs.api.artifact import Artifact
 from artfs.api.committing import How, commit_wish
 from artfs.api.distributed import Sharing
-from artfs.api.place import Place, find_place
-from artfs.api.recorded import RecordedRun
-from artfs.api.runsettings import Settings
+from artfs.api.models import Modelling
+from artfs.api.place import Place
+from artfs.api.public import find_version
+from artfs.api.told import Given, Told
 from artfs.api.underway import Logging
-from artfs.api.version import Version
-from artfs.errors import InvalidValue
+from artfs.errors import InvalidValue, NotFound
 from artfs.repo.recording import Recorder
 from artfs.repo.worker import Worker
-from artfs.types import RunKey, check_distributed_id, check_name, parse_ref, parse_run
+from artfs.types import RunKey, check_distributed_id, check_name
 
 if TYPE_CHECKING:
     from artfs.api.values import Value  # loaded when one is added or got
 
-log = logging.getLogger(__name__)
 
-
-class Run:
+class Run(Told, Modelling):
     """A run; a context manager, at whose end everything it logs is logged.
 
     What it uses and makes is recorded in the store, with the program's command line; of a run that
     uses and makes nothing, nothing is. A run with an `id` that is there already goes on.
     A forked child may log in it too; what was being logged then is its parent's to do.
-    `id`, `name`, `entity`, `project`, `job_type`, `group`. Thread-safe.
+    `id`, `name`, `entity`, `project`, `job_type`, `group`, `config`, `summary`, `notes`, `tags`.
+    Thread-safe.
     """
 
     def __init__(
@@ -50,21 +48,41 @@ class Run:
         group: str | None = None,
         name: str | None = None,
         id: str | None = None,  # noqa: A002  # the word of the contract
+        config: Given | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
     ) -> None:
+        run_id = check_name(id, "run id") if id is not None else secrets.token_hex(6)
+        key = RunKey(place.entity, place.project, run_id)
+        before = None
+        if id is not None:
+            with contextlib.suppress(NotFound):
+                before = place.repository.runs.get(key)
+        super().__init__(
+            run_id, before, name=name, config=config, notes=notes, tags=tags, directory=directory
+        )
         self.place = place
-        self.id = check_name(id, "run id") if id is not None else secrets.token_hex(6)
-        self.name = name or self.id
         self.job_type = job_type
         self.group = group
         self._lock = threading.Lock()
         self._worker = Worker("artfs-log")
         self._recorder = Recorder(
-            place.repository.runs, RunKey(place.entity, place.project, self.id), name=self.name,
-            group=group or "", job_type=job_type or "", command=sys.orig_argv,
+            place.repository.runs, key, group=group or "", job_type=job_type or "",
+            command=sys.orig_argv, said=self._said,
         )  # fmt: skip
         self._underway: list[Logging] = []
         self._used: list[Artifact] = []
         self._finished = False
+
+    @property
+    def path(self) -> str:
+        """`ENTITY/PROJECT/ID`, which `Api.run` takes."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    def project_name(self) -> str:
+        """As `project`."""
+        return self.project
 
     @property
     def entity(self) -> str:
@@ -90,7 +108,8 @@ class Run:
 
         Content that is that of the newest version makes no new one; the artifact then stands for
         that version. An artifact that is logged already only gets the aliases and tags. Of a path,
-        an artifact is made first: `name` (`run-ID-FILE`), `type` (`unspecified`).
+        or a URI that `add_reference` takes, an artifact is made first: `name` (`run-ID-FILE`),
+        `type` (`unspecified`).
         Raises `InvalidValue` (an alias `latest` or `vN`; the run has finished), `Conflict` (another
         artifact type has this name), and what adding files raises.
         """
@@ -157,9 +176,9 @@ class Run:
     def _begin(
         self, artifact: Artifact, aliases: Sequence[str] | None, tags: Sequence[str], how: How
     ) -> None:
-        job = artifact.log_in(
-            self.place, aliases or (), self._worker, self._recorder, tags=tags, how=how
-        )
+        aliases = [aliases] if isinstance(aliases, str) else aliases or ()
+        tags = [tags] if isinstance(tags, str) else tags
+        job = artifact.log_in(self.place, aliases, self._worker, self._recorder, tags=tags, how=how)
         if job is not None:
             with self._lock:
                 self._underway = [one for one in self._underway if not one.has_succeeded]
@@ -180,11 +199,16 @@ class Run:
                     "name and type", "are those of the artifact; they go with a path"
                 )
             return given
-        path = os.path.abspath(os.fspath(given))
+        path = os.fspath(given)
+        is_uri = "://" in path and not os.path.exists(path)
+        if not is_uri:
+            path = os.path.abspath(path)
         own = re.sub(r"[^A-Za-z0-9_.-]", "-", f"run-{self.id}-{os.path.basename(path)}")[:128]
         artifact = Artifact(name or own, type_ or "unspecified")
         artifact.fill_in(self.place)
-        if os.path.isdir(path):
+        if is_uri:
+            artifact.add_reference(path)
+        elif os.path.isdir(path):
             artifact.add_dir(path)
         else:
             artifact.add_file(path)
@@ -194,10 +218,11 @@ class Run:
         self,
         artifact_or_name: Artifact | str,
         type: str | None = None,  # noqa: A002  # the word of the contract
+        aliases: Sequence[str] | None = None,
         use_as: str | None = None,
     ) -> Artifact:
         """A version, by `[[ENTITY/]PROJECT/]NAME[:ALIAS]` or `NAME@DIGEST`; an artifact that is
-        not logged yet is logged first.
+        not logged yet is logged first, with these aliases.
 
         Raises `NotFound`, `InvalidValue`, `Conflict` (it has another type), `Unreachable`.
         """
@@ -205,7 +230,7 @@ class Run:
         if isinstance(artifact_or_name, Artifact):
             artifact = artifact_or_name
             if artifact.is_pending:
-                self.log_artifact(artifact)
+                self.log_artifact(artifact, aliases=aliases)
             artifact.wait()
             artifact.check_type(type)
             if use_as is not None:
@@ -239,12 +264,13 @@ class Run:
             self.log_artifact(artifact)
         return artifact.wait().link(target_path, aliases)
 
-    def finish(self, exit_code: int | None = 0) -> None:
+    def finish(self, exit_code: int | None = 0, quiet: bool | None = None) -> None:
         """Wait for all that is being logged, and end the run with an exit status: 0 it has done
-        what it was to do, None nobody knows. Idempotent.
+        what it was to do, None nobody knows. Idempotent. `quiet`: W&B's; nothing is ever printed.
 
         Raises what failed first, unless `wait` has raised it already; notes name what else failed.
         """
+        del quiet
         with self._lock:
             first, self._finished = not self._finished, True
             underway, self._underway = self._underway, []
@@ -285,119 +311,3 @@ def _exit_code(error: BaseException | None) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return int(error is not None)
-
-
-def init(
-    project: str | None = None,
-    entity: str | None = None,
-    job_type: str | None = None,
-    group: str | None = None,
-    name: str | None = None,
-    id: str | None = None,  # noqa: A002  # the word of the contract
-    store: str | os.PathLike[str] | None = None,
-    settings: Settings | None = None,
-) -> Run:
-    """Begin a run, which is the current one until it is finished or another begins. A thread that
-    has begun runs itself means its own.
-
-    What is not given is found as the command line finds it: in ARTFS_STORE and ARTFS_PROJECT, in
-    config.toml, or by default. `project` may be `ENTITY/PROJECT`. `settings` may hold all of these.
-    Raises `InvalidValue`, `NotFound` (no such store), `Unreachable`.
-    """
-    own = settings or Settings()
-    run = Run(
-        find_place(store or own.store, project or own.project, entity or own.entity),
-        job_type=job_type or own.run_job_type,
-        group=group or own.run_group,
-        name=name or own.run_name,
-        id=id or own.run_id,
-    )
-    current.begin(run)
-    return run
-
-
-def log_artifact(
-    artifact_or_path: Artifact | str | os.PathLike[str],
-    name: str | None = None,
-    type: str | None = None,  # noqa: A002  # the word of the contract
-    aliases: Sequence[str] | None = None,
-    tags: Sequence[str] | None = None,
-) -> Artifact:
-    """`Run.log_artifact` of the current run. Raises `InvalidValue` if there is none."""
-    return _current().log_artifact(artifact_or_path, name, type, aliases, tags)
-
-
-def use_artifact(
-    artifact_or_name: Artifact | str,
-    type: str | None = None,  # noqa: A002  # the word of the contract
-    use_as: str | None = None,
-) -> Artifact:
-    """`Run.use_artifact` of the current run. Raises `InvalidValue` if there is none."""
-    return _current().use_artifact(artifact_or_name, type, use_as)
-
-
-def finish(exit_code: int | None = 0) -> None:
-    """`Run.finish` of the current run, if there is one."""
-    run = current.current()
-    if run is not None:
-        run.finish(exit_code)
-
-
-def _current() -> Run:
-    run = current.current()
-    if run is None:
-        raise InvalidValue("run", "none has begun", "call init() first")
-    return run
-
-
-class Api:
-    """Finds versions outside a run: in the store and project of the current run if there is one,
-    else in those of the environment. Raises as `init`."""
-
-    def __init__(
-        self,
-        store: str | os.PathLike[str] | None = None,
-        project: str | None = None,
-        entity: str | None = None,
-    ) -> None:
-        place = current.current_place() if store is None else find_place(store)
-        self._place = place.in_project(project, entity)
-
-    def artifact(self, name: str, type: str | None = None) -> Artifact:  # noqa: A002  # contract
-        """A version, by `[[ENTITY/]PROJECT/]NAME[:ALIAS]` or `NAME@DIGEST`.
-
-        Raises `NotFound`, `InvalidValue`, `Conflict` (it has another type), `Unreachable`.
-        """
-        return find_version(self._place, name, type)
-
-    def run(self, path: str) -> RecordedRun:
-        """A run that is recorded, by `[[ENTITY/]PROJECT/]ID`. Raises `NotFound`, `InvalidValue`."""
-        place = self._place
-        found = RecordedRun(place.repository, parse_run(path, (place.entity, place.project)))
-        _ = found.created_at  # it is there
-        return found
-
-    def runs(self, path: str | None = None) -> list[RecordedRun]:
-        """The recorded runs of a project, `[ENTITY/]PROJECT`, by id."""
-        place = self._place.in_project(path)
-        found = place.repository.runs.list(place.entity, place.project)
-        return [RecordedRun(place.repository, key) for key in found]
-
-
-def find_version(
-    place: Place, name: str, type_: str | None = None, use_as: str | None = None
-) -> Artifact:
-    """The version that a name means now, in a place. Raises as `Api.artifact`."""
-    ref = parse_ref(name, (place.entity, place.project))
-    return Artifact.of_version(Version.of(place.repository, ref, type_), use_as)
-
-
-@atexit.register
-def _report() -> None:
-    """End the runs that nobody finished, and tell of what failed; their commits are done by now."""
-    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-    for run in current.own_runs():
-        try:
-            run.finish(1 if failed else None)  # what sys.exit was called with cannot be known
-        except Exception as error:
-            log.error("run %s: %s", run.name, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import click
@@ -46,7 +47,8 @@ def run_json(key: RunKey, run: RunRecord) -> dict[str, object]:
         "run": str(key), "name": run.name or key.id, "state": state_of(run),
         "job_type": run.job_type or None, "group": run.group or None, "started": run.started,
         "ended": run.ended or None, "exit": run.exit, "host": run.host, "user": run.user,
-        "command": run.command,
+        "command": run.command, "notes": run.notes or None, "tags": run.tags or None,
+        "config": run.config or None, "summary": run.summary or None,
     }  # fmt: skip
 
 
@@ -54,13 +56,19 @@ def _show(settings: Settings, repository: Repository, key: RunKey) -> None:
     run, artifacts = repository.runs.get(key), repository.runs.artifacts(key)
     document = run_json(key, run)
     lines = [
-        f"{name}: {one_line(shlex.join(run.command) if name == 'command' else str(value))}"
+        f"{name}: {one_line(_text(name, value, run))}"
         for name, value in document.items()
         if value is not None
     ]
     document["inputs"] = [_input(repository, one, lines) for one in artifacts.inputs]
     document["outputs"] = [_output(one, lines) for one in artifacts.outputs]
     settings.result("\n".join(lines), document)
+
+
+def _text(name: str, value: object, run: RunRecord) -> str:
+    if name == "command":
+        return shlex.join(run.command)
+    return str(value) if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
 
 
 def _input(repository: Repository, one: Input, lines: list[str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Any
 
 import msgspec
 import zstandard
@@ -18,13 +19,27 @@ _COMMAND = 32 << 10
 _BITMAP_MAX = 1 << 27
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RunSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run says of itself, which may change as long as it goes on."""
+
+    name: str = ""
+    notes: str = ""
+    tags: list[str] = []
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+
+    def on(self, there: RunRecord) -> RunRecord:
+        """A record with all of this that is not empty."""
+        said = {field: getattr(self, field) for field in RunSaid.__struct_fields__}
+        return msgspec.structs.replace(there, **{k: v for k, v in said.items() if v})
+
+
+class RunRecord(RunSaid, frozen=True, kw_only=True):
     """`run.json`. `process` is what `artfs.repo.process` makes of one. Times are as in all records;
     `ended` is empty until the run has ended, `exit` None where nobody knows how."""
 
     format: int = FORMAT
     id: str
-    name: str = ""
     group: str = ""
     job_type: str = ""
     host: str = ""

@@ -20,6 +20,7 @@ from artfs.format.runs import (
     Output,
     RunArtifacts,
     RunRecord,
+    RunSaid,
     encode_files,
     in_utf8,
     shortened,
@@ -41,14 +42,17 @@ class Recorder:
     def __init__(
         self, runs: Runs, key: RunKey, *, name: str = "", group: str = "", job_type: str = "",
         command: list[str] | None = None, joins: bool = False,
+        said: Callable[[], RunSaid] | None = None,
     ) -> None:  # fmt: skip
-        """`joins`: another process has begun the run, and ends it."""
+        """`joins`: another process has begun the run, and ends it. `said`: what the run says of
+        itself, asked for when it begins to be recorded and when it ends."""
         self.key = key
+        self._said = said or (lambda: RunSaid(name=in_utf8(name)))
         self._joins = joins
         self._runs = runs
         self._record = RunRecord(
-            id=key.id, name=in_utf8(name), group=in_utf8(group), job_type=in_utf8(job_type),
-            started=now(), command=shortened(command or []),
+            id=key.id, group=in_utf8(group), job_type=in_utf8(job_type), started=now(),
+            command=shortened(command or []),
         )  # fmt: skip
         self._lock = threading.Lock()
         self._has_begun = False
@@ -128,7 +132,7 @@ class Recorder:
             self._has_begun = True
             return
         new = msgspec.structs.replace(
-            self._record, host=host(), user=user(), process=this_process()
+            self._said().on(self._record), host=host(), user=user(), process=this_process()
         )
         if self._runs.begin(self.key, new) is not new:
             self._next_part = self._runs.next_part(self.key)
@@ -145,7 +149,7 @@ class Recorder:
     def _end(self, exit: int | None) -> None:  # noqa: A002  # the word of the format
         if self._used or self._made:
             self._write()
-        self._runs.end(self.key, exit)
+        self._runs.end(self.key, exit, self._said())
 
 
 def origin(artifact: ArtifactKey, version: VersionRecord) -> tuple[ArtifactKey, int]:

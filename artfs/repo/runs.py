@@ -12,7 +12,7 @@ import msgspec
 
 from artfs.errors import AlreadyExists, Conflict, NotFound
 from artfs.format import keys, record
-from artfs.format.runs import RunArtifacts, RunRecord, UseRecord, summed
+from artfs.format.runs import RunArtifacts, RunRecord, RunSaid, UseRecord, summed
 from artfs.repo import records
 from artfs.repo.process import is_gone
 from artfs.repo.records import now
@@ -36,20 +36,30 @@ class Runs:
         for _ in range(records.TRIES):
             there, revision = self._read(key)
             if there is not None:
-                going_on = msgspec.structs.replace(there, process=new.process, ended="", exit=None)
+                going_on = msgspec.structs.replace(
+                    new.on(there), process=new.process, ended="", exit=None
+                )
             else:
                 going_on = new
             if self._changed(key, going_on, revision):
                 return going_on
         raise _contended(key)
 
-    def end(self, key: RunKey, exit: int | None) -> None:  # noqa: A002  # the word of the format
-        """Record that a run has ended. Raises `NotFound`, `Unreachable`, `OSError`."""
+    def end(
+        self,
+        key: RunKey,
+        exit: int | None,  # noqa: A002  # the word of the format
+        said: RunSaid | None = None,
+    ) -> None:
+        """Record that a run has ended, and what it says in the end. Raises `NotFound`,
+        `Unreachable`, `OSError`."""
         for _ in range(records.TRIES):
             there, revision = self._read(key)
             if there is None:
                 raise _no_run(key)
-            ended = msgspec.structs.replace(there, ended=now(), exit=exit)
+            ended = msgspec.structs.replace(
+                said.on(there) if said else there, ended=now(), exit=exit
+            )
             if self._changed(key, ended, revision):
                 return
         raise _contended(key)

@@ -66,8 +66,11 @@ def read_values(artifact: artfs.Artifact) -> None:
 def collect() -> artfs.Artifact:
     settings = artfs.Settings(run_group="g")
     with artfs.init(
-        project="zoo", entity="me", job_type="collect", name="r", id="r1", settings=settings
-    ) as run:
+        project="zoo", entity="me", job_type="collect", name="r", id="r1", settings=settings,
+        config={"lr": 0.1}, notes="first", tags=["a"], dir=".", mode="online", reinit=True,
+        resume="allow",
+    ) as run:  # fmt: skip
+        tell(run)
         assert (run.entity, run.project, run.id, run.name) == ("me", "zoo", "r1", "r")
         assert (run.job_type, run.group, artfs.run) == ("collect", "g", run)
         artifact = artfs.Artifact(
@@ -107,6 +110,51 @@ def collect() -> artfs.Artifact:
     current: artfs.Run | None = artfs.run
     assert current is None
     return logged
+
+
+def tell(run: artfs.Run) -> None:
+    artfs.login()
+    artfs.log({"loss": 0.5}, step=0, commit=True)
+    run.log({"loss": 0.25})
+    for place in (artfs, run):
+        place.watch(run)
+        place.unwatch(run)
+        place.define_metric("loss", summary="min")
+    rate: float = artfs.config.lr
+    artfs.config.update({"depth": 3}, allow_val_change=True)
+    artfs.summary["best"] = run.summary["loss"] * rate
+    run.config.setdefaults({"depth": 4})
+    assert (run.step, run.resumed, run.notes, run.tags, run.url) == (
+        2,
+        False,
+        "first",
+        ("a",),
+        None,
+    )
+    assert (run.path, run.project_name()) == ("me/zoo/r1", "zoo")
+    directory: str = run.dir
+    assert directory.endswith("r1/files")
+
+
+def models() -> None:
+    with artfs.init(project="zoo", entity="me") as run:
+        run.log_model("file.txt", name="net", aliases=["best"])
+        linked: artfs.Artifact = run.link_model("file.txt", "Net", name="net", aliases=["good"])
+        assert linked.is_link
+        path: str = run.use_model("net:best")
+        assert path.endswith("file.txt")
+        code: artfs.Artifact | None = run.log_code(".", name="code", include_fn=lambda _: False)
+        assert code is None
+    api = artfs.Api(overrides={"entity": "me", "project": "zoo"}, timeout=10)
+    assert "model" in [one.name for one in api.artifact_types()]
+    [net] = api.artifact_type("model").collections()
+    assert (net.name, net.artifacts()[0].version) == ("net", "v0")
+    assert [one.name for one in api.artifact_collections("me/zoo", "model")] == ["net"]
+    assert api.artifact_collection("model", "net").aliases == ["latest", "best"]
+    versions: list[artfs.Artifact] = api.artifacts("model", "net", per_page=10, tags=None)
+    assert len(versions) == len(api.artifact_versions("model", "net")) == 1
+    assert api.artifact_exists("net:best")
+    assert api.artifact_collection_exists("net", "model")
 
 
 def part(name: str) -> artfs.Artifact:
@@ -174,6 +222,8 @@ def trace(artifact: artfs.Artifact) -> None:
     assert (run.id, run.entity, run.project, run.group, run.job_type) == (
         "r1", "me", "zoo", "g", "collect"
     )  # fmt: skip
+    assert (run.config, run.notes, run.tags) == ({"lr": 0.1, "depth": 3}, "first", ["a"])
+    assert run.summary["loss"] == 0.25
     assert (run.path, run.name, run.state) == (["me", "zoo", "r1"], "r", "finished")
     assert (run.exit_code, bool(run.host and run.user and run.command)) == (0, True)
     assert run.created_at <= (run.ended_at or "")
@@ -235,3 +285,4 @@ def main() -> None:
     artifact = collect()
     for step in (look_at, use, trace, change, refuse):
         step(artifact)
+    models()

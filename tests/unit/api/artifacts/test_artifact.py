@@ -343,7 +343,7 @@ def attempt(what: str) -> Callable[[], object]:
         "tree in tree": lambda: _images({"in/cat.png/x": "model.h5"}).add_dir("images", "in"),
         "alias v": lambda: artfs.init().log_artifact(made(x="x"), aliases=["v3"]),
         "alias latest": lambda: artfs.init().log_artifact(made(x="x"), aliases=["latest"]),
-        "alias text": lambda: artfs.init().log_artifact(made(x="x"), aliases="best"),
+        "alias text": lambda: saved("other", x="x").link("portfolio", "best"),
         "no run": lambda: artfs.log_artifact(made(x="x")),
         "run name": lambda: artfs.init(project="a b"),
         "two entities": lambda: artfs.init(project="a/b", entity="c"),

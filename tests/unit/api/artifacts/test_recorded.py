@@ -188,7 +188,7 @@ def test_a_run_that_goes_on_under_its_id() -> None:
         assert recorded("r").state == "running"
         run.log_artifact(made("c", c="c"))
     found = recorded("r")
-    assert (found.name, found.created_at, found.state) == ("first", began, "finished")
+    assert (found.name, found.created_at, found.state) == ("second", began, "finished")
     assert names(found.logged_artifacts()) == ["a:v0", "b:v0", "c:v0"]
 
 
