@@ -122,6 +122,19 @@ def test_only_below_the_directories_named(place: Path, tmp_path: Path, recorded:
     assert recorded.read(recorded.entry(f"file://{place}/inside")) == b"good"
 
 
+def test_a_file_that_is_written_to_while_it_is_read(place: Path, recorded: Recorded) -> None:
+    path = place / "f"
+    path.write_bytes(bytes(3 << 20))
+    entry = recorded.entry(f"file://{path}")
+    pieces = recorded.references.content(entry, 1, 3 << 20)
+    assert not any(next(pieces))
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    with pytest.raises(SourceChanged, match="somebody writes to it"):
+        b"".join(pieces)
+
+
 def test_what_is_no_file_any_more(place: Path, recorded: Recorded) -> None:
     path = place / "f"
     path.write_bytes(b"x")
