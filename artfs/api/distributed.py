@@ -56,7 +56,7 @@ class Sharing(msgspec.Struct, frozen=True):
         done = _made(repository, version, finish, wish)
         if done is None:
             try:
-                done = _make(repository, writer, wish, version, finish, self.run)
+                done = _make(repository, writer, wish, version, finish, self.run, part.stored)
             except (Conflict, InvalidValue):
                 self._open_again(version, finish, is_new)
                 raise
@@ -79,11 +79,13 @@ def _make(
     version: Distributed,
     finish: FinishRecord,
     last: str,
+    own: int,
 ) -> Committed:
+    """`own`: bytes that count as the writer's already, of those that all parts have stored."""
     gathered = version.gather(writer, last)
     # Another may have finished it and begun to remove the parts: it noted its version before.
     done = _made(repository, version, version.begun() or finish, wish)
-    return done or commit_wish(repository, writer, _wish(wish, finish, gathered))
+    return done or commit_wish(repository, writer, _wish(wish, finish, gathered, own))
 
 
 def _made(
@@ -111,12 +113,12 @@ def _part(writer: PackWriter, wish: Wish) -> PartRecord:
     )  # fmt: skip
 
 
-def _wish(wish: Wish, finish: FinishRecord, gathered: Gathered) -> Wish:
+def _wish(wish: Wish, finish: FinishRecord, gathered: Gathered, own: int) -> Wish:
     base = None
     if gathered.follows or gathered.base >= 0:
         base = Base(wish.key, gathered.base, gathered.below, gathered.follows)
     return msgspec.structs.replace(
         wish, root=gathered.root, labels=gathered.labels, aliases=gathered.aliases, base=base,
-        commit_id=finish.commit, since=finish.after, stored=gathered.stored,
+        commit_id=finish.commit, since=finish.after, stored=gathered.stored - own,
         contributors=[run for run in gathered.runs if run != wish.run],
     )  # fmt: skip

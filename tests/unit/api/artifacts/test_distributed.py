@@ -12,9 +12,13 @@ import artfs as wandb
 from artfs import Artifact
 from artfs.errors import ArtifactNotLoggedError, CommitConflict, Conflict, InvalidValue
 from artfs.format import keys
+from artfs.repo.deletion import reclaimable
+from artfs.repo.distributed import Distributed, part_roots
 from artfs.repo.repository import Repository
 from artfs.types import ArtifactKey, RunKey
 from tests.unit.api.artifacts.contents import made, saved, stored, versions
+
+KEY = ArtifactKey("default", "default", "data")
 
 
 def upsert(group: str = "g", id: str | None = None, **files: str | bytes) -> Artifact:  # noqa: A002  # as of init
@@ -62,6 +66,49 @@ def test_nothing_is_stored_again_when_it_is_finished(repository: Repository) -> 
     new = [info.size for info in repository.store.list(keys.PACKS) if info.key not in before]
     assert sum(new) < 2000  # the directories that meet
     assert done.size == 900_000
+
+
+def test_what_was_stored_for_it_is_that_of_all_its_writers(repository: Repository) -> None:
+    upsert(id="w", a=os.urandom(100_000))
+    upsert(id="w", b=os.urandom(100_000))
+    upsert(c=os.urandom(100_000))
+    done = finish(d=os.urandom(100_000))
+    record = repository.catalog.version(KEY, 0)
+    assert done.size == 400_000
+    assert 400_000 < record.stored < 410_000
+
+
+def test_what_a_run_adds_to_a_draft_leaves_it_one() -> None:
+    """The version is put on what others have logged meanwhile."""
+    saved(a="0")
+    with wandb.init(group="g", id="w") as run:
+        run.upsert_artifact(draft(lambda d: d.remove("a")))
+    upsert(id="w", more="1")
+    saved(a="0", theirs="2")
+    finish()
+    assert stored("data") == {"more": b"1", "theirs": b"2"}
+
+
+def test_what_parts_hold_is_not_reclaimable(repository: Repository) -> None:
+    data = os.urandom(100_000)
+    saved(a=data)
+    doomed = [(KEY, repository.catalog.version(KEY, 0))]
+    assert reclaimable(repository, doomed).size > 100_000
+    upsert(b=data)
+    assert reclaimable(repository, doomed).size < 1000
+
+
+def test_who_was_overtaken_does_not_remove_what_others_add(repository: Repository) -> None:
+    """It has opened the version again, and another goes on to finish it."""
+    upsert(a="1")
+    version = Distributed(repository, KEY, "g")
+    first = version.seal("one")
+    version.unseal(first)
+    second = version.seal("two")
+    version.close(first, saved("other", a="1")._logged().record, made=True)
+    assert version.begun() == second
+    assert second.version < 0
+    assert len(list(part_roots(repository))) == 1
 
 
 def test_labels_and_aliases_of_all_come_together() -> None:
