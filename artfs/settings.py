@@ -36,6 +36,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 _SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(i?B)?\Z", re.IGNORECASE)
 _UNITS = " KMGT"
+#: What the configuration file may hold.
+_NAMES = {"store", "project", "cache_dir", "cache_size", "reference_dirs", "reference_private"} | {
+    f"s3_{name}" for name in S3Options.__struct_fields__
+}
 
 
 def load(
@@ -147,11 +151,18 @@ def _xdg(variable: str, fallback: str) -> Path:
 def _config() -> dict[str, object]:
     path = _xdg("XDG_CONFIG_HOME", ".config") / "config.toml"
     try:
-        return tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise InvalidValue(str(path), os.strerror(error.errno or 0)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidValue(str(path), str(error)) from error
+    if unknown := sorted(found.keys() - _NAMES):
+        raise InvalidValue(
+            str(path), f"'{unknown[0]}' is no setting", f"these are: {', '.join(sorted(_NAMES))}"
+        )
+    return found
 
 
 def _setting(given: str | None, name: str, config: dict[str, object]) -> str | None:

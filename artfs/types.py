@@ -240,5 +240,11 @@ def parse_ref(text: str, project: tuple[str, str]) -> Ref:
     if not colon or selector == LATEST:
         return Ref(artifact)
     if parse_version(selector) is None:
+        if "/" in selector:
+            selector, _, path = selector.partition("/")
+            raise InvalidValue(
+                f"ref '{text}'", "names a path, which is no part of a ref",
+                f"where a command takes a path, it stands behind the ref: {name}:{selector} {path}",
+            )  # fmt: skip
         check_alias(selector)
     return Ref(artifact, selector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import json
@@ -121,6 +122,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in _COMMANDS:
+            close = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            meant = f" Did you mean '{close[0]}'?" if close else ""
+            ctx.fail(f"No such command '{args[0]}'.{meant}")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=_Commands,
@@ -158,16 +168,14 @@ def cli(
 
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
+    _open_standard_files()
     sys.setrecursionlimit(_RECURSION)
     try:
         left = cli.main(prog_name="artfs", standalone_mode=False)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx is not None else "artfs"
-        name = command.split()[-1] if " " in command else "usage"
-        message = " ".join(error.format_message().split())  # choices come on lines of their own
-        _explain(f"{name}: {message}", f"{command} --help shows how to use it")
+        _explain(*_wrong_usage(error))
         sys.exit(exits.USAGE)
     except click.ClickException as error:
         error.show()
@@ -185,6 +193,33 @@ def run() -> NoReturn:
         _explain(what, "this should not happen; -vv shows where it did")
         sys.exit(exits.FAILED)
     sys.exit(left if isinstance(left, int) else 0)  # what `Context.exit` was given
+
+
+def _open_standard_files() -> None:
+    """Let nothing that is opened later have the number of one that our caller has closed."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _wrong_usage(error: click.UsageError) -> tuple[str, str]:
+    path = error.ctx.command_path if error.ctx is not None else "artfs"
+    name = path.partition(" ")[2] or next((arg for arg in sys.argv if arg in _COMMANDS), "")
+    command = f"artfs {name}".rstrip()
+    message = " ".join(error.format_message().split())  # choices come on lines of their own
+    if isinstance(error, click.NoSuchOption) and name and error.option_name in _general():
+        return (
+            f"{name}: {error.option_name} stands before the command",
+            f"artfs {error.option_name} {name} …",
+        )
+    return f"{name or 'usage'}: {message}", f"{command} --help shows how to use it"
+
+
+def _general() -> set[str]:
+    return {option for parameter in cli.params for option in parameter.opts}
 
 
 def _explain(line: str, hint: str) -> None:
@@ -211,6 +246,8 @@ def _os_error(error: OSError) -> int:
     if error.filename:
         what = os.fsdecode(error.filename)
     hint = "nothing was committed" if full else ""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "check who may read and write there"
     _explain(f"{what}: {os.strerror(error.errno or 0)}", hint)
     return exits.FAILED
 

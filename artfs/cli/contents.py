@@ -11,7 +11,7 @@ import click
 from artfs.api import wandbmanifest
 from artfs.cli.app import Settings, damaged_in
 from artfs.cli.entries import entry_json
-from artfs.cli.output import Step, path_text, progress, size_text
+from artfs.cli.output import Step, files_text, path_text, progress, size_text
 from artfs.errors import Damaged
 from artfs.format.record import VersionRecord
 from artfs.repo import checking, matching
@@ -97,7 +97,7 @@ def checkout(settings: Settings, ref: str, directory: str) -> None:
             except Damaged as error:
                 raise damaged_in(parsed, error) from error
     name = settings.named(parsed.artifact, version.version)
-    settings.say(f"{export.written} files written, {export.kept} kept")
+    settings.say(files_text(export.written, export.kept))
     settings.result(
         directory,
         {"version": name, "directory": directory, "written": export.written, "kept": export.kept},

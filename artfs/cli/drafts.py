@@ -191,7 +191,9 @@ def status(settings: Settings, mountpoint: str) -> None:
         lines.append(f"{found['artifact']} has moved on to v{found['newest']}")
     lines += [change_line(change) for change in found["changes"]]
     lines += [f"? {left}  (left out: no version can hold it)" for left in found["left_out"]]
-    lines.append(f"{len(found['changes'])} changes, {size_text(found['bytes'])} written")
+    count = len(found["changes"])
+    changes = "1 change" if count == 1 else f"{count} changes"
+    lines.append(f"{changes}, {size_text(found['bytes'])} written")
     if found["error"]:
         lines.append(f"last commit failed: {found['error']}")
     settings.result("\n".join(lines), found)

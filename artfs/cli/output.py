@@ -29,6 +29,11 @@ def entries_text(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
 
 
+def files_text(written: int, kept: int) -> str:
+    """What became of files, in words."""
+    return f"{written} {'file' if written == 1 else 'files'} written, {kept} kept"
+
+
 def as_text(data: bytes) -> str | None:
     """The text in a file's bytes; None if they are not text."""
     try:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from artfs.cli.app import Settings, damaged_in
-from artfs.cli.output import entries_text, path_text, progress, size_text
+from artfs.cli.output import entries_text, files_text, path_text, progress, size_text
 from artfs.errors import Damaged, InvalidValue, NotFound, ObjectNotFound
 from artfs.format.record import VersionRecord
 from artfs.repo import ingest
@@ -69,6 +69,10 @@ def put(
 ) -> None:
     """Commit paths and references as a version of NAME."""
     keep_freed_memory()
+    if name not in paths and "/" in name and os.path.exists(name):
+        raise InvalidValue(
+            f"artifact name '{name}'", "is a path", "the name comes first: artfs put NAME PATH…"
+        )
     key = settings.artifact(name)
     if type_:
         check_name(type_, "type")
@@ -214,7 +218,7 @@ def get(settings: Settings, ref: str, directory: str | None, patterns: tuple[str
         if patterns and not export.written + export.kept:
             raise NotFound(f"{parsed} {' '.join(patterns)}", "no path matches")
     name = settings.named(parsed.artifact, version.version)
-    settings.say(f"{export.written} files written, {export.kept} kept")
+    settings.say(files_text(export.written, export.kept))
     for left in export.skipped:
         settings.say(f"left out {path_text(left)}: a reference that nobody can read")
     settings.result(

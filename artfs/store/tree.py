@@ -26,6 +26,7 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _STORE_GONE = frozenset(
     {errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN}
 )
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class Tree:
@@ -92,12 +93,15 @@ class Tree:
 
     @contextlib.contextmanager
     def write_errors(self, key: str) -> Iterator[None]:
-        """Let refusals (ENOSPC, EDQUOT, EACCES, EROFS) pass; a store that went away is named."""
+        """Let refusals (ENOSPC, EDQUOT, EACCES, EROFS) pass; a store that went away is named, and
+        so is one that may not be written: nobody has heard of the file."""
         try:
             yield
         except OSError as error:
             if error.errno in _STORE_GONE:
                 raise unreachable(f"{self.root}/{key}", error) from error
+            if error.errno in _REFUSALS:
+                raise OSError(error.errno, error.strerror, self.root) from error
             raise
 
 

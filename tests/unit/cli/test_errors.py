@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from artfs import errors
 from artfs.cli import exits
+from artfs.store.directory import DirectoryStore
+from tests.support.users import as_nobody, public_directory
 from tests.unit.cli.conftest import Run
 
 DEEP = 1500
@@ -258,3 +261,48 @@ def test_a_server_that_is_not_there_has_no_errno_in_its_message(run: Run, animal
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/x"
         one_line(run, 6, "put", "far", url, line=f"{url}: Connection refused")
+
+
+def test_what_a_newcomer_gets_wrong(run: Run, animals: Path) -> None:
+    for option in ("--json", "-v", "--store"):
+        one_line(run, 2, "ls", option, line=f"ls: {option} stands before the command")
+    one_line(run, 2, "lss", line="No such command 'lss'. Did you mean 'ls'?")
+    one_line(run, 2, "wxyz", line="No such command 'wxyz'.")
+    one_line(run, 2, "draft", "--resume", line="draft: Option '--resume' requires an argument")
+    one_line(run, 2, "put", f"{animals}/sub", "animals", line="is a path")
+    done = run("ls", "animals:v0/sub", status=2)
+    assert "ref 'animals:v0/sub': names a path" in done.stderr
+    assert "animals:v0 sub\n" in done.stderr
+
+
+def test_a_setting_that_there_is_not(run: Run, home: Path) -> None:
+    path = home / "config/artfs/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("stor = '/srv'\n")
+    one_line(run, 2, "ls", line="config.toml: 'stor' is no setting")
+    path.unlink()
+    path.mkdir()
+    one_line(run, 2, "ls", line="config.toml: Is a directory")
+
+
+def test_a_store_that_may_not_be_written() -> None:
+    """The store is named, and not the file that was to be made there."""
+
+    def denied(store: Path) -> str:
+        with pytest.raises(OSError, match="denied") as error:
+            DirectoryStore(store).put_if_absent("a/b", b"")
+        return str(error.value.filename)
+
+    with public_directory() as directory:
+        store = directory / "store"
+        store.mkdir()
+        (store / ".tmp").mkdir(mode=0o555)
+        assert as_nobody(lambda: denied(store)) == str(store)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_files(animals: Path, closed: str) -> None:
+    command = f"{sys.executable} -m artfs put animals {animals} {closed}"
+    subprocess.run(["sh", "-c", command], check=True, timeout=60, capture_output=True)
+    command = f"{sys.executable} -m artfs ls nosuch {closed}"
+    assert subprocess.run(["sh", "-c", command], check=False, capture_output=True).returncode == 3
