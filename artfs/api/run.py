@@ -53,6 +53,9 @@ class Run(Told, Modelling):
         tags: Sequence[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
     ) -> None:
+        for what, text in (("name", name), ("group", group), ("job_type", job_type)):
+            if text is not None and not isinstance(text, str):  # a record of it could not be read
+                raise InvalidValue(f"{what} of a run", f"is a {type(text).__name__}, not text")
         run_id = check_name(id, "run id") if id is not None else secrets.token_hex(6)
         key = RunKey(place.entity, place.project, run_id)
         before = None

@@ -237,6 +237,14 @@ def test_use_artifact() -> None:
             run.use_artifact(new, type="model")
 
 
+@pytest.mark.parametrize("what", ["name", "group", "job_type"])
+def test_what_a_run_is_called_is_text(what: str) -> None:
+    """A group is often a time or the number of a job."""
+    wrong: dict[str, Any] = {what: 1732690000}
+    with pytest.raises(InvalidValue, match=f"^{what} of a run: is a int, not text$"):
+        artfs.init(**wrong)
+
+
 def test_a_finished_artifact_nothing() -> None:
     with artfs.init() as run:
         pass
