@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from types import ModuleType
 
+import boto3
+import pytest
+
 from artfs import Artifact, Table
+from tests.support.s3server import BUCKET, S3Server
+from tests.support.webserver import WebServer
 from tests.unit.api.artifacts.contents import saved
 from tests.unit.repo.trees import noise
 
@@ -63,6 +69,39 @@ def test_values_have_the_digests_that_wandb_has(wandb: ModuleType) -> None:
     assert ours.manifest.to_manifest_json() == theirs.manifest.to_manifest_json()
     assert ours.manifest.digest() == theirs.digest
     theirs._tmp_dir.cleanup()
+
+
+# Sockets that wandb leaves open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::artfs.UnreadableReference")
+def test_references_have_the_digests_that_wandb_has(
+    wandb: ModuleType, web: WebServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_S3_ENDPOINT_URL", s3.endpoint)
+    monkeypatch.setenv("ARTFS_REFERENCE_DIRS", str(Path.cwd()))
+    base = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    client = boto3.client("s3")
+    for name in ("a.bin", "in/b c#?.bin"):
+        key = f"{base.rpartition('/')[2]}/{name}"
+        client.put_object(Bucket=BUCKET, Key=key, Body=name.encode())
+    client.close()
+    page = web.write("page.txt", b"a page")
+    root = page.rpartition("/")[0]
+    Path("dir/sub").mkdir(parents=True)
+    Path("dir/sub/f").write_bytes(b"f")
+    uris = {
+        "etag": page, "undated": f"{root}/undated/page.txt", "bare": f"{root}/bare/page.txt",
+        "object": f"{base}/a.bin", "prefix": f"{base}/in", "unknown": "tracker://run/7?x=1#y",
+        "file": Path("dir/sub/f").absolute().as_uri(), "dir": Path("dir").absolute().as_uri(),
+    }  # fmt: skip
+    theirs, ours = wandb.Artifact("data", "dataset"), Artifact("data", "dataset")
+    for artifact in (theirs, ours):
+        for name, uri in uris.items():
+            artifact.add_reference(uri, name=name)
+        artifact.add_reference(page, name="unchecked", checksum=False)
+    assert ours.manifest.to_manifest_json() == theirs.manifest.to_manifest_json()
+    assert ours.manifest.digest() == theirs.digest
 
 
 def test_links_that_lead_nowhere_or_in_circles() -> None:
