@@ -130,11 +130,17 @@ def path_shown(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
+def _require_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidValue(f"{what} {value!r}", f"is a {type(value).__name__}, not text")
+
+
 def check_name(value: str, what: str = "artifact name") -> str:
     """The value itself if it may name an artifact, a type, a project or an entity.
 
     Raises `InvalidValue`.
     """
+    _require_text(value, what)
     if not value:
         raise InvalidValue(f"{what} ''", "is empty")
     if value in (".", ".."):
@@ -150,6 +156,7 @@ def check_name(value: str, what: str = "artifact name") -> str:
 
 def check_alias(value: str) -> str:
     """The value itself if a person may set it as an alias. Raises `InvalidValue`."""
+    _require_text(value, "alias")
     what = f"alias '{value}'"
     if not value or value in (".", ".."):
         raise InvalidValue(what, "is empty or reserved")
@@ -181,8 +188,7 @@ def check_distributed_id(value: str) -> str:
     Raises `InvalidValue`.
     """
     what = "distributed_id"
-    if not isinstance(value, str):
-        raise InvalidValue(what, f"is a {type(value).__name__}, not text")
+    _require_text(value, what)
     if not value or value in (".", "..") or not value.isprintable():
         raise InvalidValue(f"{what} '{value}'", "is empty, reserved, or has control characters")
     if len(quote(value, safe="")) > 250:
@@ -198,6 +204,7 @@ def parse_version(text: str) -> int | None:
 
 def parse_project(text: str) -> tuple[str, str]:
     """(entity, project) of `[ENTITY/]PROJECT`. Raises `InvalidValue`."""
+    _require_text(text, "project")
     entity, _, project = text.rpartition("/")
     return check_name(entity or DEFAULT_ENTITY, "entity"), check_name(project, "project")
 
@@ -230,6 +237,7 @@ def parse_ref(text: str, project: tuple[str, str]) -> Ref:
 
     `project` is the (entity, project) of a ref that names none. Raises `InvalidValue`.
     """
+    _require_text(text, "ref")
     name, at, digest = text.partition("@")
     if at:
         if not _DIGEST.match(digest):

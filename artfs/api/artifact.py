@@ -120,7 +120,7 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
             raise InvalidValue(f"'{local}'", "is a directory, not a file", "add_dir adds it")
         if not os.path.exists(local):
             raise NotThere(local, "no such file")
-        path = paths.parse(os.path.basename(local) if name is None else name)
+        path = paths.parse(name or os.path.basename(local))
         with self._lock:
             content = self._open()
             if is_tmp:

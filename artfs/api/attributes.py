@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from artfs.api.labels import Labelled
@@ -89,8 +90,8 @@ class Attributes(Labelled, ABC):
         return self._aliases
 
     @aliases.setter
-    def aliases(self, aliases: list[str]) -> None:
-        self._aliases = list(aliases)
+    def aliases(self, aliases: Sequence[str]) -> None:
+        self._aliases = [aliases] if isinstance(aliases, str) else list(aliases)
 
     @property
     def digest(self) -> str:

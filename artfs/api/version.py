@@ -110,6 +110,8 @@ def check_aliases(aliases: Sequence[str]) -> None:
     if isinstance(aliases, str):
         raise InvalidValue(f"aliases '{aliases}'", "is one text, not a list of aliases")
     for alias in aliases:
+        if not isinstance(alias, str) or not alias:
+            check_alias(alias)
         if parse_version(alias) is not None or alias == LATEST:
             why = "cannot be set: versions are numbered, and the newest is always 'latest'"
             raise InvalidValue(f"alias '{alias}'", why, "leave it out")

@@ -346,6 +346,10 @@ def attempt(what: str) -> Callable[[], object]:
         "alias text": lambda: saved("other", x="x").link("portfolio", "best"),
         "no run": lambda: artfs.log_artifact(made(x="x")),
         "run name": lambda: artfs.init(project="a b"),
+        "number": lambda: Artifact(5, "t"),  # type: ignore[arg-type]  # on purpose
+        "no text": lambda: artfs.init().use_artifact(None),  # type: ignore[arg-type]  # on purpose
+        "alias number": lambda: artfs.init().log_artifact(made(x="x"), aliases=[3]),  # type: ignore[list-item]  # on purpose
+        "project number": lambda: artfs.init(project=3),  # type: ignore[arg-type]  # on purpose
         "two entities": lambda: artfs.init(project="a/b", entity="c"),
     }[what]
 
@@ -399,6 +403,10 @@ def _images(more: dict[str, str]) -> Artifact:
         ("alias text", InvalidValue, "aliases 'best': is one text"),
         ("no run", InvalidValue, "run: none has begun"),
         ("run name", InvalidValue, "project 'a b': may hold only"),
+        ("number", InvalidValue, "artifact name 5: is a int, not text"),
+        ("no text", InvalidValue, "ref None: is a NoneType, not text"),
+        ("alias number", InvalidValue, "alias 3: is a int, not text"),
+        ("project number", InvalidValue, "project 3: is a int, not text"),
         ("two entities", InvalidValue, "project 'a/b': names an entity"),
     ],
 )
@@ -496,6 +504,19 @@ def test_a_version_that_is_too_deep(deep: Artifact) -> None:
     for act in (deep.download, deep.checkout, deep.verify):
         with pytest.raises(InvalidValue, match="'deep': is nested too deeply"):
             act("deep")
+
+
+def test_one_alias_is_not_its_letters() -> None:
+    artifact = saved(x="x")
+    artifact.aliases = "best"
+    assert artifact.aliases == ["best"]
+
+
+def test_an_empty_name_is_none() -> None:
+    artifact = Artifact("data", "t")
+    artifact.add_file("checkpoints/model.h5", name="")
+    artifact.add_dir("images", name="")
+    assert paths(artifact) == ["cat.png", "dog.png", "model.h5"]
 
 
 def test_names_may_be_paths() -> None:
