@@ -12,7 +12,9 @@ import fnmatch
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from blake3 import blake3
@@ -29,8 +31,19 @@ from artfs.types import Entry, Kind
 Progress: TypeAlias = Callable[[int, int], None]
 
 
+#: References of a directory that are fetched at one time: most of each is waiting for a server.
+#: Google's library keeps ten connections, and warns of more.
+_AT_ONCE = 8
+#: References of a directory that are kept in memory.
+_BATCH = 1000
+
+
 class ExportFailed(ArtfsError):
     """The target directory does not take what is to be written."""
+
+
+class _Stopped(Exception):
+    """Something else went wrong, and is what is raised."""
 
 
 class Export:
@@ -60,6 +73,7 @@ class Export:
         # The directories on the way to where we are that were not made yet: with patterns, one
         # is made only when something in it is.
         self._waiting: list[bytes] = []
+        self._stopped = threading.Event()
 
     def run(self, root: Entry, target: str) -> None:
         """Write a version's tree; references that nobody can read are left out (`skipped`).
@@ -95,14 +109,42 @@ class Export:
     def _children(self, directory: Entry, path: bytes, below: bytes, selected: bool) -> None:
         if not self._waiting:  # else it may not be there yet
             partial.sweep(path, lambda: {e.name for e in children(directory, self._blobs)})
+        references: list[tuple[Entry, bytes]] = []
         for entry in children(directory, self._blobs):
             inner = below + entry.name
             chosen = selected or any(fnmatch.fnmatchcase(inner, p) for p in self._patterns)
             target = path + b"/" + entry.name
             if entry.is_dir:
                 self._directory(entry, target, inner, chosen)
+            elif chosen and entry.kind == Kind.REFERENCE:
+                references.append((entry, target))
+                if len(references) == _BATCH:
+                    self._references(references)
+                    references = []
             elif chosen:
                 self._leaf(entry, target)
+        self._references(references)
+
+    def _references(self, found: Sequence[tuple[Entry, bytes]]) -> None:
+        """Write references of one directory, several at a time."""
+        readable: list[tuple[Entry, bytes]] = []
+        for entry, target in found:
+            if self._can_read(entry):
+                readable.append((entry, target))
+            else:
+                self.skipped.append(target)
+        if not readable:
+            return
+        self._make_waiting()
+        with ThreadPoolExecutor(min(len(readable), _AT_ONCE), "artfs-get") as threads:
+            jobs = [threads.submit(self._file, entry, target) for entry, target in readable]
+            try:
+                for (entry, target), job in zip(readable, jobs, strict=True):
+                    self._count(entry, target, job.result())
+            except BaseException:
+                self._stopped.set()
+                threads.shutdown(cancel_futures=True)
+                raise
 
     def _directory(self, entry: Entry, target: bytes, inner: bytes, chosen: bool) -> None:
         if not chosen and not self._may_hold_matches(inner):
@@ -138,26 +180,37 @@ class Export:
             self.skipped.append(target)
             return
         self._make_waiting()
+        if entry.kind != Kind.SYMLINK:
+            self._count(entry, target, self._file(entry, target))
+            return
         info = _lstat(target)
-        if entry.kind == Kind.SYMLINK:
-            is_link = info is not None and stat.S_ISLNK(info.st_mode)
-            if not is_link or os.readlink(target) != entry.target:
-                self._symlink(entry, target, info)
-            os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-        elif (
-            info is not None and stat.S_ISREG(info.st_mode) and self._is_there(entry, target, info)
-        ):
-            self.kept += 1
+        is_link = info is not None and stat.S_ISLNK(info.st_mode)
+        if not is_link or os.readlink(target) != entry.target:
+            self._symlink(entry, target, info)
+        os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        self._progress(entry.size, 1)
+
+    def _file(self, entry: Entry, target: bytes) -> bool | None:
+        """Whether a file or reference was written, and not kept; None if it may miss, and does. In
+        any thread."""
+        info = _lstat(target)
+        if info is not None and stat.S_ISREG(info.st_mode) and self._is_there(entry, target, info):
             _apply_attributes(entry, target)
-        else:
-            try:
-                self._write(entry, target, info)
-            except SourceChanged:
-                if not self._may_miss_references:
-                    raise
-                self.skipped.append(target)
-                return
-            self.written += 1
+            return False
+        try:
+            self._write(entry, target, info)
+        except SourceChanged:
+            if not self._may_miss_references:
+                raise
+            return None
+        return True
+
+    def _count(self, entry: Entry, target: bytes, is_written: bool | None) -> None:
+        if is_written is None:
+            self.skipped.append(target)
+            return
+        self.written += is_written
+        self.kept += not is_written
         self._progress(entry.size, 1)
 
     def _can_read(self, reference: Entry) -> bool:
@@ -190,7 +243,12 @@ class Export:
     def _write(self, entry: Entry, target: bytes, info: os.stat_result | None) -> None:
         _make_room(target, info)
         with partial.named_when_whole(os.path.dirname(target)) as (file, path):
-            file.writelines(self._repository.content(entry))
+            for piece in self._repository.content(entry):
+                if self._stopped.is_set():
+                    raise _Stopped
+                left = memoryview(piece)
+                while left:  # a disk that is nearly full takes a part, and says nothing
+                    left = left[file.write(left) :]
             partial.flushed(file)
             _apply_attributes(entry, path)
             os.rename(path, target)

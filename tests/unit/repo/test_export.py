@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from artfs.errors import ArtfsError, Damaged
+from artfs.errors import ArtfsError, Damaged, SourceChanged
 from artfs.format import keys
+from artfs.format.reference import Reference, entry_of
 from artfs.repo.editing import new_directory
 from artfs.repo.export import Export, ExportFailed
 from artfs.repo.packing import PackWriter
@@ -272,3 +275,60 @@ def test_a_damaged_file_does_not_appear(repository: Repository, tmp_path: Path) 
     with pytest.raises(ArtfsError, match="do not match their digest"):
         export(repository, root, tmp_path / "t")
     assert found_in(tmp_path / "t") == {}
+
+
+def referring(repository: Repository, names: list[bytes], size: int) -> Entry:
+    entries = [entry_of(name, Reference("http://host/x"), size, 0) for name in names]
+    with PackWriter(repository) as writer:
+        root = new_directory(b"", 0o755, 0, entries, writer)
+        writer.finish()
+    return root
+
+
+def test_references_are_fetched_several_at_a_time(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, a prefix of 10,000 objects takes as many round trips."""
+    others = threading.Barrier(8)
+
+    def content(entry: Entry) -> Iterator[bytes]:
+        others.wait(10)
+        yield entry.name
+
+    monkeypatch.setattr(repository.references, "content", content)
+    names = [b"%02d" % n for n in range(16)]
+    assert export(repository, referring(repository, names, 2), tmp_path / "out") == (16, 0)
+    assert found_in(tmp_path / "out") == {name: name for name in names}
+
+
+def test_a_reference_that_fails_stops_the_others(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_failed = threading.Event()
+
+    def content(entry: Entry) -> Iterator[bytes]:
+        if entry.name == b"00":
+            has_failed.set()
+            raise SourceChanged("http://host/x", "has changed")
+        assert has_failed.wait(10)
+        while True:  # until it is stopped
+            yield b"x"
+
+    monkeypatch.setattr(repository.references, "content", content)
+    root = referring(repository, [b"%02d" % n for n in range(16)], 1)
+    with pytest.raises(SourceChanged):
+        export(repository, root, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_disk_that_takes_a_part_is_full(repository: Repository, tmp_path: Path) -> None:
+    """What write(2) takes of the last piece is no error of its own."""
+    root = stored(repository, {b"f": noise(100_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (99_000, limits[1]))
+    try:
+        with pytest.raises(ExportFailed, match="File too large"):
+            export(repository, root, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path / "out") == []
