@@ -7,9 +7,15 @@ that `artfs ls` does not wait for a FUSE binding.
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Entry point of the console script."""
-    from artfs.cli.app import run
+    try:
+        from artfs.cli.app import run
+    except KeyboardInterrupt:  # loading takes a tenth of a second; `run` sees to all that follows
+        sys.stderr.write("artfs: interrupted\n")
+        sys.exit(130)
 
     run()

@@ -52,3 +52,23 @@ def test_what_is_loaded_is_seen(tmp_path: Path) -> None:
     assert loaded("ls", ["click", "artfs.repo.repository"], tmp_path) == [
         "click", "artfs.repo.repository",
     ]  # fmt: skip
+
+
+def test_an_interrupt_while_it_is_loaded() -> None:
+    """It has one line, as any other."""
+    program = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "artfs.settings":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from artfs.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "artfs: interrupted\n")
