@@ -152,8 +152,7 @@ class Artifact(Fetched, Linkable, Referring, Traced, Valued):
         with self._lock:
             self._refuse_finalized()
         local = os.fspath(local_path)
-        at_root = name is None or os.fspath(name).strip("/") in ("", ".")
-        path = () if name is None or at_root else paths.parse(name)
+        path = paths.parse_directory(name)
         if not os.path.isdir(local):
             if os.path.lexists(local):
                 raise InvalidValue(f"'{local}'", "is no directory", "add_file adds a file")

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import IO, Any
 from urllib.parse import quote
 
-from artfs.api import paths, wandbmanifest
+from artfs.api import lookup, paths, wandbmanifest
 from artfs.errors import ArtifactNotLoggedError, InvalidValue
 from artfs.format import walk
 from artfs.format.reference import reference_of
@@ -158,7 +158,7 @@ class ArtifactManifest:
     def __iter__(self) -> Iterator[ArtifactManifestEntry]:
         for raw, entry in entries(self._tree, self._repository.blobs):
             if not entry.is_dir:
-                yield self._entry(raw.decode("utf-8", "surrogateescape"), entry)
+                yield self._entry(lookup.text(raw), entry)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from artfs.api import lookup
 from artfs.errors import InvalidValue
 from artfs.types import NAME_MAX, PATH_MAX, path_shown
 
@@ -19,7 +20,7 @@ def parse(text: str | os.PathLike[str]) -> Path:
     Raises `InvalidValue` for what is no path of an entry.
     """
     shown = f"path '{os.fspath(text)}'"
-    raw = os.fspath(text).encode("utf-8", "surrogateescape")
+    raw = lookup.raw(os.fspath(text))
     names = tuple(name for name in raw.split(b"/") if name not in (b"", b"."))
     if not names:
         raise InvalidValue(shown, "names no entry of an artifact")
@@ -35,9 +36,17 @@ def parse(text: str | os.PathLike[str]) -> Path:
     return names
 
 
+def parse_directory(text: str | os.PathLike[str] | None) -> Path:
+    """The names in the path of a directory, of which None, `.` and `/` are the root, without any.
+
+    Raises as `parse`.
+    """
+    return () if text is None or os.fspath(text).strip("/") in ("", ".") else parse(text)
+
+
 def text_of(path: Path) -> str:
     """A path as callers see it; bytes that are not UTF-8 as lone surrogates."""
-    return b"/".join(path).decode("utf-8", "surrogateescape")
+    return lookup.text(b"/".join(path))
 
 
 def shown(path: Path) -> str:

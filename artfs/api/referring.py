@@ -81,7 +81,7 @@ def described(
 ) -> dict[paths.Path, Entry]:
     """What a URI names, by the paths that it is to have. `place` is where `artfs://` URIs are that
     name no project. Raises as `Referring.add_reference`."""
-    base = () if name is None or os.fspath(name).strip("/") in ("", ".") else paths.parse(name)
+    base = paths.parse_directory(name)
     project = (DEFAULT_ENTITY, DEFAULT_PROJECT) if place is None else (place.entity, place.project)
     found = references.describe(uri, checksum=checksum, max_objects=max_objects, project=project)
     entries: dict[paths.Path, Entry] = {}
