@@ -29,8 +29,9 @@ hypothesis.settings.register_profile("deterministic", derandomize=True, deadline
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("deterministic")  # --hypothesis-profile=long comes after this
 
-# A shell has what it starts with `&` ignore SIGINT, and so would every program of the tests.
+# A shell has what it starts with `&` ignore these two, and so would every program of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_report_header() -> str:

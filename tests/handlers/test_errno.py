@@ -33,8 +33,8 @@ def test_the_table_names_every_error_that_crosses_layers(module: object) -> None
     assert errors
     missing = {c.__name__ for c in errors - set(TABLE)}
     assert missing <= {
-        "ArtifactFinalizedError", "ArtifactNotLoggedError", "CommitConflict", "InUse",
-        "VerificationFailed",
+        "ArtifactFinalizedError", "ArtifactNotLoggedError", "CommError", "CommitConflict", "InUse",
+        "NoSuchEntry", "NotThere", "VerificationFailed", "WrongType",
     }  # fmt: skip
 
 

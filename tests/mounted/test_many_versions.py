@@ -69,7 +69,7 @@ def test_what_the_newest_of_many_costs(
     assert artfs("ls", "data").stdout.splitlines()[-1] == f"v{count - 1}\tlatest"
     assert cost(s3_proxy) <= 5
     assert artfs("ls").stdout == f"data\tdataset\tv{count - 1}\n"
-    assert cost(s3_proxy) <= 7
+    assert cost(s3_proxy) <= 8
     put(tmp_path, "one more", count)
     assert cost(s3_proxy) <= 17
     Catalog(store).mark_deleted(KEY, count)
