@@ -142,7 +142,8 @@ def _serve(
     fetcher = Fetcher(repository.blobs, options.patience)
     tree = DraftTree(
         current, fetcher, os.geteuid(), os.getegid(), commit_on,
-        on_conflict, functools.partial(write_back, mountpoint.absolute()), forget_cached,
+        on_conflict, functools.partial(write_back, mountpoint.absolute()),
+        functools.partial(forget_cached, mountpoint.absolute()),
     )  # fmt: skip
 
     async def end() -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -42,6 +43,8 @@ _FLUSH_PATIENCE = 30.0
 _COLLECTED = 10_000
 #: Seconds for the kernel to forget what a commit has changed under it.
 _FORGET_PATIENCE = 0.5
+#: Paths that one stat gets: some hundred KiB of arguments, of 2 MiB.
+_STAT = 100
 
 
 class Session:
@@ -159,7 +162,7 @@ async def write_back(mountpoint: Path) -> None:
             await trio.run_process(["sync", "-f", mountpoint], check=False, capture_stderr=True)
 
 
-async def forget_cached(stale: Stale) -> bool:
+async def forget_cached(mountpoint: Path, stale: Stale) -> bool:
     """Have the kernel ask again for names, and for files' attributes and content; whether it does.
 
     In a thread, as it waits for directories and pages that are locked by those who wait for us; and
@@ -167,17 +170,23 @@ async def forget_cached(stale: Stale) -> bool:
     waited for much longer than it takes.
     """
     with trio.move_on_after(_FORGET_PATIENCE) as waited:
-        await run_blocking(_forget_cached, stale)
+        await run_blocking(_forget_cached, mountpoint, stale)
     return not waited.cancelled_caught
 
 
-def _forget_cached(stale: Stale) -> None:
-    for directory, name in stale.names:
-        with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it
-            pyfuse3.invalidate_entry(directory, name)
+def _forget_cached(mountpoint: Path, stale: Stale) -> None:
     for ino in stale.files:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it
             pyfuse3.invalidate_inode(ino)
+    for start in range(0, len(stale.lengths), _STAT):
+        # For what it appends it does not ask by itself.
+        paths = [
+            os.path.join(os.fsencode(mountpoint), x) for x in stale.lengths[start : start + _STAT]
+        ]
+        subprocess.run(["stat", "--printf=", *paths], check=False, capture_output=True)
+    for directory, name in stale.names:
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_entry(directory, name)
 
 
 def set_read_ahead(mountpoint: Path) -> None:

@@ -261,6 +261,29 @@ def test_changed_while_the_version_is_made(pair: tuple[Mount, Mount], theirs: st
     run(two, "umount", "--keep")
 
 
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR])
+@pytest.mark.parametrize("theirs", ["", "1\n", "longer than what it was\n" * 300])
+def test_appending_to_what_others_changed(
+    pair: tuple[Mount, Mount], flags: int, theirs: str
+) -> None:
+    """If others have made versions since the base, the draft's changes are put on the newest one,
+    and what they changed then shows in the mount; a file that is open goes on as the same file,
+    with their content."""
+    one, two = pair
+    (one.path / "a").write_text(theirs)
+    assert run(one, "sync").stdout == "data:v1\n"
+    fd = os.open(two.path / "a", flags | os.O_APPEND)
+    try:
+        os.fstat(fd)
+        (two.path / "b").write_text("changed by two\n")
+        assert run(two, "sync").stdout == "data:v2\n"
+        for word in (b"and ", b"by ", b"two\n"):
+            os.write(fd, word)
+    finally:
+        os.close(fd)
+    assert (two.path / "a").read_text() == theirs + "and by two\n"
+
+
 @pytest.mark.slow
 def test_a_hundred_commits_each_at_once_lose_nothing(
     pair: tuple[Mount, Mount], tmp_path: Path

@@ -38,6 +38,7 @@ from artfs.vfs.draft.gate import Gate, Pause
 from artfs.vfs.draft.handles import Handles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Place
+from artfs.vfs.draft.lengths import Lengths
 from artfs.vfs.draft.mapped import Mapped
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.rebasing import Rebased, Rebasing
@@ -81,6 +82,7 @@ class Committer:
         contents: Contents,
         names: Names,
         handles: Handles,
+        lengths: Lengths,
         garbage: Garbage,
         gate: Gate,
         pause: Pause,
@@ -94,6 +96,7 @@ class Committer:
         self._contents = contents
         self._names = names
         self._handles = handles
+        self._lengths = lengths
         self._garbage = garbage
         self._gate = gate
         self._pause = pause
@@ -254,6 +257,7 @@ class Committer:
         adopting = Adopting(
             self._journal, self._inodes, self._names, self._contents, self._garbage, frozen,
             results, root, Mapped(self._handles, self._inodes, self._names, self._forget_kernel),
+            self._handles, self._lengths,
         )  # fmt: skip
         after = 0
         while rows := results.foreign_page(after, _ROWS):

@@ -23,8 +23,10 @@ from artfs.vfs.draft.building import Foreign, Results
 from artfs.vfs.draft.codec import Inode
 from artfs.vfs.draft.content import Contents
 from artfs.vfs.draft.garbage import Garbage
+from artfs.vfs.draft.handles import Handles
 from artfs.vfs.draft.inodes import Inodes
 from artfs.vfs.draft.journal import Journal
+from artfs.vfs.draft.lengths import Lengths
 from artfs.vfs.draft.mapped import Mapped, StillMapped
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.snapshot import Snapshot
@@ -59,7 +61,8 @@ class Adopting:
 
     def __init__(
         self, journal: Journal, inodes: Inodes, names: Names, contents: Contents, garbage: Garbage,
-        frozen: int, results: Results, root: Entry, mapped: Mapped,
+        frozen: int, results: Results, root: Entry, mapped: Mapped, handles: Handles,
+        lengths: Lengths,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._inodes = inodes
@@ -69,6 +72,8 @@ class Adopting:
         self._frozen = frozen
         self._results = results
         self._mapped = mapped
+        self._handles = handles
+        self._lengths = lengths
         self._graft = journal.add_graft(codec.pack(root))
         self.stale = Stale()
         self.contested = 0
@@ -98,7 +103,7 @@ class Adopting:
                 self._names.take(directory, name)
                 self._garbage.lose_name(old, now)
         elif old is not None and _can_change_to(old, entry):
-            self._change(old, entry, now)
+            self._change(path, old, entry, now)
         else:
             new = codec.of_entry(
                 numbers.of_base(self._graft, ordinal), entry, None, directory.uid, directory.gid
@@ -114,12 +119,16 @@ class Adopting:
         self._journal.contest(path)
         self.contested += 1
 
-    def _change(self, file: Inode, entry: Entry, now: int) -> None:
+    def _change(self, path: bytes, file: Inode, entry: Entry, now: int) -> None:
         # It may have been written, or emptied, with what it had before.
         self._contents.discard(file, file.layers)
         self._results.drop(file.ino)
         file.layers = []
+        before = file.size
         file.lower, file.base_len, file.size = entry, entry.size, entry.size
+        if before != entry.size and self._handles.is_appended_to(file):
+            self._lengths.changed(file, before)
+            self.stale.lengths.append(path)
         file.mode = codec.mode_of(entry)
         file.mtime_ns, file.ctime_ns = entry.mtime_ns, now
         self._inodes.touch(file)

@@ -31,6 +31,8 @@ class Handles:
         self._directories: dict[int, DirHandle] = {}
         #: By handle, files that programs may store into through a mapping.
         self._mappable: dict[int, Inode] = {}
+        #: By handle, files that are opened with O_APPEND.
+        self._appending: dict[int, Inode] = {}
 
     def open_file(self, inode: Inode, flags: int) -> int:
         """A handle of a file that is opened with some flags."""
@@ -39,6 +41,8 @@ class Handles:
         self._files[number] = inode
         if flags & os.O_ACCMODE == os.O_RDWR:
             self._mappable[number] = inode
+        if flags & os.O_APPEND:
+            self._appending[number] = inode
         return number
 
     def file(self, handle: int) -> Inode:
@@ -53,6 +57,7 @@ class Handles:
         inode = self.file(handle)
         del self._files[handle]
         self._mappable.pop(handle, None)
+        self._appending.pop(handle, None)
         inode.opens -= 1
         return inode
 
@@ -60,6 +65,14 @@ class Handles:
         """Files that programs may store into through a mapping. Linux keeps the handle as long as
         there is one."""
         return list(self._mappable.values())
+
+    def appends(self, handle: int) -> bool:
+        """Whether what is written by a handle goes to the end."""
+        return handle in self._appending
+
+    def is_appended_to(self, inode: Inode) -> bool:
+        """Whether a file is open with O_APPEND."""
+        return inode in self._appending.values()
 
     def open_directory(self, inode: Inode, by_sync: bool) -> int:
         """A handle of a directory."""

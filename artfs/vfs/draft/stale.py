@@ -6,7 +6,9 @@ import msgspec
 
 
 class Stale(msgspec.Struct):
-    """What the kernel is to forget: names, as (directory, name), and files' content."""
+    """What the kernel is to forget: names, as (directory, name), files' content, and the
+    lengths of files, by path."""
 
     names: list[tuple[int, bytes]] = []
     files: list[int] = []
+    lengths: list[bytes] = []

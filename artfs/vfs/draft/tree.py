@@ -37,6 +37,7 @@ from artfs.vfs.draft.garbage import Garbage
 from artfs.vfs.draft.gate import Gate, Pause
 from artfs.vfs.draft.handles import Handles
 from artfs.vfs.draft.inodes import Inodes
+from artfs.vfs.draft.lengths import Lengths
 from artfs.vfs.draft.listing import Listings
 from artfs.vfs.draft.names import Names
 from artfs.vfs.draft.namespace import Namespace
@@ -98,11 +99,12 @@ class DraftTree:
         self._namespace = Namespace(journal, self._inodes, self._names, self._garbage)
         self._listings = Listings(journal, self._inodes, fetcher, Owner(uid, gid), self._attrs)
         self._handles = Handles()
+        self._lengths = Lengths(forget_kernel)
         self._direct = DirectWrites(forget_kernel)
         self._gate = Gate()
         self._committer = Committer(
-            draft, self._inodes, self._contents, self._names, self._handles, self._garbage,
-            self._gate, self._pause, self._space, flush_kernel, forget_kernel,
+            draft, self._inodes, self._contents, self._names, self._handles, self._lengths,
+            self._garbage, self._gate, self._pause, self._space, flush_kernel, forget_kernel,
         )  # fmt: skip
         self._log = ShortLog(
             journal, self._space, self._pause, self._committer.is_reading,
@@ -240,6 +242,9 @@ class DraftTree:
             raise FileTooLarge
         if not self._has_room():
             await self._take_room(len(data))
+        if self._lengths:
+            appends = self._handles.appends(handle)
+            offset = self._lengths.place(inode, offset, len(data), appends=appends)
         await self._direct.write(handle, inode, offset, data, self._write)
         await self._done()
         return len(data)
@@ -297,6 +302,8 @@ class DraftTree:
     async def release(self, handle: int) -> None:
         inode = self._handles.close_file(handle)
         self._direct.end(handle)
+        if not inode.opens:
+            self._lengths.drop(inode)
         self._garbage.bury_if_free(inode)
         if self._garbage.wants_collecting():
             await self._pause.over()
@@ -329,6 +336,7 @@ class DraftTree:
         await self._make_room()
         if change.size is not None:
             await self._truncate(inode, change.size)
+            self._lengths.drop(inode)  # the answer has it
         await self._names.mark_inode(inode)
         if change.mode is not None:
             inode.mode = stat.S_IFMT(inode.mode) | change.mode & _PERMISSIONS

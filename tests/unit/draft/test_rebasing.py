@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -192,6 +193,33 @@ def test_a_file_that_was_written_and_is_the_same(
             await fs.close(handle)
             await fs.tree.commit()
             assert (await shows_newest(fs, repository))[b"a"].data == b"theirs and mine"
+
+    trio.run(check)
+
+
+@pytest.mark.parametrize("theirs", [b"", b"1", b"longer than it was"])
+def test_what_is_appended_before_the_kernel_knows_the_length(
+    tmp_path: Path, repository: Repository, base: VersionRecord, theirs: bytes
+) -> None:
+    async def check() -> None:
+        async with drafted(tmp_path, repository, base) as fs:
+            handle = await fs.open(b"a", os.O_WRONLY | os.O_APPEND)
+            other = await fs.open(b"a")
+            await fs.put(b"mine", b"1")
+            make_version(repository, {**BASE, b"a": Node("f", theirs)}, base=0)
+            await fs.tree.commit()
+            at = len(BASE[b"a"].data)
+            for word in (b"one", b"two"):
+                await fs.tree.write(handle, at, word)  # as the kernel does
+                at += len(word)
+            expected = theirs + b"onetwo"
+            assert await fs.read(b"a") == expected
+            await fs.tree.write(handle, len(expected), b"three")  # it has asked meanwhile
+            await fs.tree.write(other, 0, b"X")
+            assert await fs.read(b"a") == b"X" + (expected + b"three")[1:]
+            await fs.close(handle)
+            await fs.close(other)
+            assert not fs.tree._lengths
 
     trio.run(check)
 
