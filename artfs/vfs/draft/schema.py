@@ -10,7 +10,7 @@ from artfs.errors import UnsupportedFormat
 #: No epoch is as late.
 NEVER = 1 << 62
 
-_VERSION = 4
+_VERSION = 5
 
 _CONTESTED = """
 -- Paths changed here, while a commit went on, that were changed too by the version of others on
@@ -27,7 +27,8 @@ UPDATE counters SET value = value + 1 WHERE name = 'epoch';
 INSERT INTO counters SELECT 'shared', value FROM counters WHERE name = 'epoch';
 """
 _RECENT = "INSERT INTO counters VALUES ('recent', 1);"
-_LACKING = {1: _CONTESTED + _SHARED + _RECENT, 2: _SHARED + _RECENT, 3: _RECENT}
+#: Format 4 lacks nothing, but who reads only that knows no ranges in journal.recent.
+_LACKING = {1: _CONTESTED + _SHARED + _RECENT, 2: _SHARED + _RECENT, 3: _RECENT, 4: ""}
 _FIRST = (
     "INSERT INTO counters VALUES"
     " ('epoch', 1), ('ino', 2), ('seq', 1), ('shared', 1), ('recent', 1);"
