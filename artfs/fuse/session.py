@@ -183,7 +183,8 @@ def _forget_cached(mountpoint: Path, stale: Stale) -> None:
         paths = [
             os.path.join(os.fsencode(mountpoint), x) for x in stale.lengths[start : start + _STAT]
         ]
-        subprocess.run(["stat", "--printf=", *paths], check=False, capture_output=True)
+        with contextlib.suppress(OSError):
+            subprocess.run(["stat", "--printf=", *paths], check=False, capture_output=True)
     for directory, name in stale.names:
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_entry(directory, name)
