@@ -23,6 +23,7 @@ DEFAULT_PROJECT = "default"
 LATEST = "latest"
 NAME_MAX = 255
 PATH_MAX = 4096
+_TIME_MAX = (1 << 63) - 1
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,9})\Z")
@@ -128,6 +129,12 @@ class Ref(msgspec.Struct, frozen=True):
 def path_shown(path: bytes) -> str:
     """A name or path inside a version for messages; bytes that are not UTF-8 as escapes."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def kept_time(ns: int) -> int:
+    """The nearest time that can be kept, in nanoseconds since 1970, of 64 bits: those from 1677 to
+    2262. Filesystems do the same with times that they do not have (Linux: timestamp_truncate)."""
+    return max(-_TIME_MAX, min(ns, _TIME_MAX))
 
 
 def _require_text(value: object, what: str) -> None:

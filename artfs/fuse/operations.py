@@ -26,6 +26,7 @@ from pyfuse3 import (
 
 from artfs.aio.generations import Generations
 from artfs.fuse.errno import handler, reading_handler
+from artfs.types import kept_time
 from artfs.vfs.tree import Attrs, Caller, Change, DirEntry, FsStats, Opened, Tree
 
 log = logging.getLogger(__name__)
@@ -273,8 +274,8 @@ def _change(attr: EntryAttributes, fields: SetattrFields) -> Change:
         uid=attr.st_uid if fields.update_uid else None,
         gid=attr.st_gid if fields.update_gid else None,
         size=attr.st_size if fields.update_size else None,
-        atime_ns=attr.st_atime_ns if fields.update_atime else None,
-        mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        atime_ns=kept_time(attr.st_atime_ns) if fields.update_atime else None,
+        mtime_ns=kept_time(attr.st_mtime_ns) if fields.update_mtime else None,
         ctime_ns=attr.st_ctime_ns if fields.update_ctime else None,
     )
 

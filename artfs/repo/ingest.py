@@ -28,7 +28,7 @@ from artfs.repo.blobs import Blobs
 from artfs.repo.editing import edit, new_directory
 from artfs.repo.packing import PackWriter
 from artfs.repo.reading import children, drive
-from artfs.types import NAME_MAX, Entry, Kind, path_shown
+from artfs.types import NAME_MAX, Entry, Kind, kept_time, path_shown
 
 #: Files read by a thread at one go, and how many such batches may wait to be stored: 64 batches
 #: of small files keep a disk busy, and `_BATCH_BYTES` bounds their memory.
@@ -190,8 +190,7 @@ class Ingest:
 
         That is where it leads to nothing, or to what it is in itself, which has no end.
         """
-        real = os.path.realpath(link)
-        if not self._follows_out or not os.path.exists(real):
+        if not self._follows_out or not os.path.exists(real := os.path.realpath(link)):
             return b""
         # Where it leads in a copy of the directory: not out of it.
         names = os.path.normpath(os.path.join(below, os.readlink(link))).split(b"/")
@@ -224,7 +223,8 @@ class Ingest:
     def _finished(self, frame: _Frame) -> Entry:
         frame.entries.sort(key=lambda entry: entry.name)
         mode = stat.S_IMODE(frame.info.st_mode)
-        return new_directory(frame.name, mode, frame.info.st_mtime_ns, frame.entries, self._writer)
+        mtime_ns = kept_time(frame.info.st_mtime_ns)
+        return new_directory(frame.name, mode, mtime_ns, frame.entries, self._writer)
 
     def _file(self, item: _Loaded) -> Entry:
         if item.pieces is None:
@@ -232,7 +232,7 @@ class Ingest:
         else:
             root, info = self._small(item.pieces), item.info
         return Entry(
-            item.name, Kind.FILE, stat.S_IMODE(info.st_mode), info.st_mtime_ns,
+            item.name, Kind.FILE, stat.S_IMODE(info.st_mode), kept_time(info.st_mtime_ns),
             root.size, 0, root.digest, root.blob, root.height,
         )  # fmt: skip
 
@@ -345,8 +345,8 @@ def _listing(path: bytes) -> list[os.DirEntry[bytes]]:
 def _link(path: bytes, name: bytes, info: os.stat_result) -> Entry:
     target = os.readlink(path)
     return Entry(
-        name, Kind.SYMLINK, 0o777, info.st_mtime_ns, len(target), 0, digests.of_link(target),
-        target=target,
+        name, Kind.SYMLINK, 0o777, kept_time(info.st_mtime_ns), len(target), 0,
+        digests.of_link(target), target=target,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from artfs.errors import InvalidValue, NotFound, SourceChanged, SourceRefused, U
 from artfs.format.reference import Reference
 from artfs.sources.base import Found, changed, last_name, shown, too_many
 from artfs.store.options import SourcePolicy
+from artfs.types import kept_time
 
 _PIECE = 1 << 20
 #: A file may be written twice within a tick of the kernel's clock, 10 ms at most, and not show it.
@@ -116,7 +117,8 @@ class FileSource:
         if reference.sized and info.st_size != size:
             raise changed(reference, f"it has {info.st_size} bytes, not {size}")
         recorded = reference.mtime_ns, reference.ctime_ns
-        if reference.checksum_kind != "blake3" or recorded == (info.st_mtime_ns, info.st_ctime_ns):
+        now = kept_time(info.st_mtime_ns), kept_time(info.st_ctime_ns)
+        if reference.checksum_kind != "blake3" or recorded == now:
             return
         state = _state(info)
         with self._lock:
@@ -174,14 +176,14 @@ def _described(path: bytes, name: str, checksum: bool, itself: bool = False) -> 
     look = os.stat if itself else os.lstat  # a link that is named is meant for what it leads to
     info = look(path)
     reference = Reference(uri_of(path), sized=False)
-    mode = stat.S_IMODE(info.st_mode)
+    mode, mtime_ns = stat.S_IMODE(info.st_mode), kept_time(info.st_mtime_ns)
     if stat.S_ISLNK(info.st_mode):
-        return Found(name, reference, 0, info.st_mtime_ns, mode, link=os.readlink(path))
+        return Found(name, reference, 0, mtime_ns, mode, link=os.readlink(path))
     if not stat.S_ISREG(info.st_mode):
         raise SourceChanged(os.fsdecode(path), "is no regular file, and cannot be referred to")
     _require_no_reference(reference.uri, path)
     if not checksum:
-        return Found(name, reference, 0, info.st_mtime_ns, mode, itself=itself)
+        return Found(name, reference, 0, mtime_ns, mode, itself=itself)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         before, began = os.fstat(fd), time.time_ns()
@@ -190,11 +192,12 @@ def _described(path: bytes, name: str, checksum: bool, itself: bool = False) -> 
             raise SourceChanged(os.fsdecode(path), "changes while it is read")
     finally:
         os.close(fd)
+    mtime_ns, ctime_ns = kept_time(before.st_mtime_ns), kept_time(before.st_ctime_ns)
     reference = Reference(
-        uri_of(path), f"blake3:{digest}", mtime_ns=before.st_mtime_ns,
-        ctime_ns=before.st_ctime_ns if began - before.st_ctime_ns > _TICK_NS else 0,
-    )  # fmt: skip
-    return Found(name, reference, before.st_size, before.st_mtime_ns, mode, itself=itself)
+        uri_of(path), f"blake3:{digest}", mtime_ns=mtime_ns,
+        ctime_ns=ctime_ns if began - ctime_ns > _TICK_NS else 0,
+    )
+    return Found(name, reference, before.st_size, mtime_ns, mode, itself=itself)
 
 
 def _hash(fd: int) -> str:

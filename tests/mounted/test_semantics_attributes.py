@@ -106,6 +106,16 @@ def test_setting_times(place: Path) -> None:
     assert (place / "text").stat().st_mtime_ns > moments[0]
 
 
+def test_times_far_away(drafted: Path) -> None:
+    """Times before 1677 or after 2262 become the nearest that can be kept."""
+    for year, kept in (("9999", 2**63 - 1), ("1500", -(2**63) + 1)):
+        for name in ("text", "dir", "link"):
+            subprocess.run(["touch", "-h", "-d", f"{year}-01-01", drafted / name], check=True)
+            about = (drafted / name).lstat()
+            assert (about.st_atime_ns, about.st_mtime_ns) == (kept, kept)
+            assert os.listdir(drafted)  # which has the draft's database take them
+
+
 def test_changes_set_times(place: Path) -> None:
     """Writing sets the modification time of a file, a change of names that of the directory, and
     either one the change time."""

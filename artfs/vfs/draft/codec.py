@@ -7,7 +7,7 @@ import weakref
 
 import msgspec
 
-from artfs.types import BlobRef, Entry, Kind
+from artfs.types import BlobRef, Entry, Kind, kept_time
 from artfs.vfs.draft.journal import Row
 
 #: No file is longer (Linux: loff_t), so a layer with this limit covers all of it.
@@ -159,7 +159,7 @@ def of_entry(ino: int, entry: Entry, home: tuple[int, bytes] | None, uid: int, g
     """The inode of a base's entry that nothing has happened to."""
     inode = Inode(ino, mode_of(entry), uid, gid)
     inode.size = size_of(entry)
-    inode.atime_ns = inode.mtime_ns = inode.ctime_ns = entry.mtime_ns
+    inode.atime_ns = inode.mtime_ns = inode.ctime_ns = kept_time(entry.mtime_ns)
     inode.nlink = nlink_of(entry)
     inode.target = entry.target if entry.kind == Kind.SYMLINK else b""
     inode.lower = entry

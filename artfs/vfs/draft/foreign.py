@@ -17,7 +17,7 @@ from artfs.format import walk
 from artfs.repo.blobs import Blobs
 from artfs.repo.compare import content_of, differing_entries
 from artfs.repo.reading import drive
-from artfs.types import Entry, Kind
+from artfs.types import Entry, Kind, kept_time
 from artfs.vfs.draft import codec, numbers
 from artfs.vfs.draft.building import Foreign, Results
 from artfs.vfs.draft.codec import Inode
@@ -130,7 +130,7 @@ class Adopting:
             self._lengths.changed(file, before)
             self.stale.lengths.append(path)
         file.mode = codec.mode_of(entry)
-        file.mtime_ns, file.ctime_ns = entry.mtime_ns, now
+        file.mtime_ns, file.ctime_ns = kept_time(entry.mtime_ns), now
         self._inodes.touch(file)
         self.stale.files.append(file.ino)
 

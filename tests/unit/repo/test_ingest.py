@@ -121,6 +121,16 @@ def test_times_before_1970(repository: Repository, source: Path) -> None:
     assert by_path(repository)[b"a.txt"].mtime_ns == -5_000_000_001
 
 
+def test_times_that_no_version_has(repository: Repository, source: Path) -> None:
+    for name in ("a.txt", "sub"):
+        os.utime(source / name, (4e10, 4e10))  # in the year 3237; ext4 has up to 2446
+    (source / "link").symlink_to("a.txt")
+    os.utime(source / "link", (4e10, 4e10), follow_symlinks=False)
+    put(repository, source)
+    entries = by_path(repository)
+    assert {entries[name].mtime_ns for name in (b"a.txt", b"sub", b"link")} == {2**63 - 1}
+
+
 def make_socket(path: Path) -> None:
     os.chdir(path.parent)  # a socket's path is short
     with socket.socket(socket.AF_UNIX) as made:

@@ -85,6 +85,15 @@ def test_a_file_is_read_again_unless_its_times_tell(
     assert bool(hashed) != is_known
 
 
+def test_a_time_that_no_version_has(place: Path, recorded: Recorded) -> None:
+    path = place / "f"
+    path.write_bytes(b"one")
+    os.utime(path, (4e10, 4e10))  # in the year 3237; ext4 has up to 2446
+    entry = recorded.entry(path.as_uri())
+    assert entry.mtime_ns == reference_of(entry).mtime_ns == 2**63 - 1
+    assert recorded.read(entry) == b"one"
+
+
 def test_directories(place: Path, references: References) -> None:
     (place / "d" / "sub").mkdir(parents=True)
     (place / "d" / "b").write_bytes(b"b")
