@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +12,7 @@ from artfs.errors import Refused, SourceRefused
 from artfs.repo.references import References
 from artfs.repo.repository import Repository
 from artfs.store.options import StoreOptions
+from tests.support.certificates import self_signed
 from tests.support.faultproxy import FaultProxy
 from tests.support.webserver import WebServer
 from tests.unit.sources.conftest import Recorded
@@ -23,15 +22,7 @@ def test_certificates(
     web: WebServer, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that does not hold will not hold when it is asked for again, for a minute."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", key, "-out", certificate, "-subj", "/CN=test",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
+    certificate, tls = self_signed(tmp_path)
     web.write("f", b"secure")
     port = urlsplit(web.url).port
     assert port is not None

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import os
 import secrets
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +31,7 @@ from artfs.store.options import S3Options, StoreOptions
 from artfs.store.s3 import listing, series, writer
 from artfs.store.s3.location import Location
 from artfs.store.s3.store import S3Store
+from tests.support.certificates import self_signed
 from tests.support.faultproxy import Fault, FaultProxy
 from tests.support.mounts import wait_for
 from tests.support.s3server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -651,15 +650,7 @@ def test_by_way_of_a_proxy(s3: S3Server) -> None:
 
 
 def test_a_ca_bundle_vouches_for_the_server(s3: S3Server, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", key, "-out", certificate, "-subj", "/CN=test",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
+    certificate, tls = self_signed(tmp_path)
     with FaultProxy(s3.port, tls=tls) as proxy:
         store = open_at(endpoint=proxy.url, ca_bundle=str(certificate))
         store.put_if_absent("a", b"1")
