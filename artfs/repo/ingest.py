@@ -125,7 +125,7 @@ class Ingest:
         name = os.path.basename(path.rstrip(b"/"))
         info = _examined(path, os.lstat)
         if stat.S_ISLNK(info.st_mode):
-            return _link(path, name, info)
+            return _link(path, name)
         if not stat.S_ISREG(info.st_mode):
             raise _special(path, info.st_mode)
         return self._file(_load(path, name, 0))
@@ -170,15 +170,13 @@ class Ingest:
                 continue
             followed = self._followed(entry.path, below, way) if entry.is_symlink() else b""
             if entry.is_symlink() and not followed:
-                frame.entries.append(
-                    _link(entry.path, entry.name, entry.stat(follow_symlinks=False))
-                )
+                frame.entries.append(_link(entry.path, entry.name))
             elif entry.is_dir():
                 directories.append((entry.name, (*way, followed) if followed else way))
             elif entry.is_file():
                 files.append((entry.path, entry.name))
             else:
-                raise _special(entry.path, entry.stat().st_mode)
+                raise _special(entry.path, _examined(entry.path, os.stat).st_mode)
         for i in range(0, len(files), _BATCH_FILES):
             yield readers.submit(_load_batch, files[i : i + _BATCH_FILES])
         for child, on in directories:
@@ -342,8 +340,11 @@ def _listing(path: bytes) -> list[os.DirEntry[bytes]]:
         raise _unreadable(path, error) from error
 
 
-def _link(path: bytes, name: bytes, info: os.stat_result) -> Entry:
-    target = os.readlink(path)
+def _link(path: bytes, name: bytes) -> Entry:
+    try:
+        info, target = os.lstat(path), os.readlink(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return Entry(
         name, Kind.SYMLINK, 0o777, kept_time(info.st_mtime_ns), len(target), 0,
         digests.of_link(target), target=target,

@@ -196,6 +196,21 @@ def test_what_cannot_be_read_is_named(repository: Repository, name: str) -> None
         as_nobody(attempt)
 
 
+def test_a_link_that_goes_while_its_directory_is_read(
+    repository: Repository, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "link").symlink_to("a.txt")
+    real = os.readlink
+
+    def gone(path: bytes) -> bytes:
+        os.unlink(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", gone)
+    refused(repository, SourceChanged, "link: No such file or directory", source)
+    assert not (source / "link").is_symlink()
+
+
 @pytest.mark.parametrize("path", ["missing", "sub/missing", "a.txt/x", "missing/x"])
 def test_paths_that_are_not_there(repository: Repository, source: Path, path: str) -> None:
     refused(repository, NotFound, f"{path}: no such file or directory", source, source / path)
